@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * backend.h - how one DMA context talks to whoever does the mapping.
+ *
+ * A backend is one IOVA space: a type1 container, an iommufd IOAS, or a record
+ * of what would be mapped. It keeps no picture of the guest and makes no
+ * policy; it turns one request into one kernel call and the kernel's errno into
+ * a typed error. The container (container.h) above it owns the state.
+ *
+ * Descriptors are handed in by the caller. A backend owns the ones it is
+ * created with and those of attached devices, and closes them when freed or
+ * detached. All calls on one backend come from one thread at a time.
+ */
+#pragma once
+
+#include "domain.h"
+
+typedef struct {
+    uint64_t start, last; /* inclusive, so that the top of 64 bits can be said */
+} VfmIovaRange;
+
+typedef struct {
+    uint64_t page_sizes;   /* bitmap of IOMMU page sizes; the lowest set bit is the smallest mapping */
+    VfmMaybe max_mappings; /* total the context may hold; not set: no limit (iommufd) */
+    GArray *ranges;        /* of VfmIovaRange, ascending; empty: everything (mdev-only type1) */
+} VfmBackendLimits;
+
+typedef enum { VFM_PROT_READ = 1, VFM_PROT_WRITE = 2 } VfmProt;
+
+typedef struct {
+    uint64_t iova, size;
+    void *vaddr;     /* where this process has the memory mapped */
+    int fd;          /* the memory's descriptor, or -1: only a hint for map-from-file */
+    uint64_t offset; /* of @vaddr in @fd */
+    unsigned prot;   /* VfmProt */
+} VfmMapping;
+
+/* A device to attach. @fd is consumed on success only: type1 wants the group's
+ * descriptor, iommufd the device cdev's; record ignores it. */
+typedef struct {
+    const char *name; /* for messages: "0000:01:00.0" */
+    int fd;
+    int device_fd; /* out: type1: from VFIO_GROUP_GET_DEVICE_FD; iommufd: the cdev itself. Borrowed */
+} VfmBackendDevice;
+
+typedef struct VfmBackend VfmBackend;
+
+typedef struct {
+    const char *name; /* "type1", "iommufd", "record" */
+
+    /* Adds a device to the context. Fails without any change. */
+    bool (*attach)(VfmBackend *backend, VfmBackendDevice *device, GError **error);
+    void (*detach)(VfmBackend *backend, VfmBackendDevice *device);
+
+    /* Current limits; re-read after every attach and detach. @limits->ranges is made by the caller. */
+    bool (*limits)(VfmBackend *backend, VfmBackendLimits *limits, GError **error);
+
+    /* One mapping. Never replaces: an overlap is an error. */
+    bool (*map)(VfmBackend *backend, const VfmMapping *mapping, GError **error);
+
+    /* Every mapping wholly inside the range, in one call; cutting one is an error.
+     * Nothing there is success with *@unmapped 0. */
+    bool (*unmap)(VfmBackend *backend, uint64_t iova, uint64_t size, uint64_t *unmapped, GError **error);
+
+    /* Mappings that still fit, as the kernel counts; not set where it has no limit. */
+    VfmMaybe (*available)(VfmBackend *backend);
+
+    void (*free)(VfmBackend *backend);
+} VfmBackendOps;
+
+struct VfmBackend {
+    const VfmBackendOps *ops;
+};
