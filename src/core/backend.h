@@ -10,18 +10,25 @@
  * Descriptors are handed in by the caller. A backend owns the ones it is
  * created with and those of attached devices, and closes them when freed or
  * detached. All calls on one backend come from one thread at a time.
+ *
+ * Errors are VFM_SYSTEM_ERROR with the kernel's errno as code and a text that
+ * names the call; the container gives two of them their meaning: ENOSPC from map
+ * is the mapping budget, ENOMEM from map or attach is RLIMIT_MEMLOCK. Every
+ * operation fails without any change.
  */
 #pragma once
 
 #include "domain.h"
+#include "error.h"
+#include "ranges.h"
 
 typedef struct {
-    uint64_t start, last; /* inclusive, so that the top of 64 bits can be said */
-} VfmIovaRange;
-
-typedef struct {
-    uint64_t page_sizes;   /* bitmap of IOMMU page sizes; the lowest set bit is the smallest mapping */
-    VfmMaybe max_mappings; /* total the context may hold; not set: no limit (iommufd) */
+    uint64_t page_sizes;   /* bitmap of IOMMU page sizes; the lowest set bit is the smallest mapping and
+                            * the alignment of iova, size and vaddr. Never less than the kernel accepts */
+    VfmMaybe max_mappings; /* total the context may hold, used ones included (type1: dma_avail is what
+                            * is LEFT, so the backend adds its own count); not set: no limit (iommufd) */
+    VfmMaybe memlock;      /* bytes this process may lock now; not set: no limit or not known */
+    bool peer_bars;        /* mappings with @peer can work at all; false: don't try */
     GArray *ranges;        /* of VfmIovaRange, ascending; empty: everything (mdev-only type1) */
 } VfmBackendLimits;
 
@@ -33,6 +40,7 @@ typedef struct {
     int fd;          /* the memory's descriptor, or -1: only a hint for map-from-file */
     uint64_t offset; /* of @vaddr in @fd */
     unsigned prot;   /* VfmProt */
+    bool peer;       /* another device's BAR: not pinned, not charged, and allowed to fail */
 } VfmMapping;
 
 /* A device to attach. @fd is consumed on success only: type1 wants the group's
@@ -48,18 +56,19 @@ typedef struct VfmBackend VfmBackend;
 typedef struct {
     const char *name; /* "type1", "iommufd", "record" */
 
-    /* Adds a device to the context. Fails without any change. */
+    /* Adds a device to the context. EINVAL or EOPNOTSUPP mean that this device and this context don't
+     * go together, and another context is worth a try; every other errno is final. */
     bool (*attach)(VfmBackend *backend, VfmBackendDevice *device, GError **error);
     void (*detach)(VfmBackend *backend, VfmBackendDevice *device);
 
     /* Current limits; re-read after every attach and detach. @limits->ranges is made by the caller. */
     bool (*limits)(VfmBackend *backend, VfmBackendLimits *limits, GError **error);
 
-    /* One mapping. Never replaces: an overlap is an error. */
+    /* One mapping. Never replaces: an overlap is an error (EEXIST). The hot path: no allocation. */
     bool (*map)(VfmBackend *backend, const VfmMapping *mapping, GError **error);
 
     /* Every mapping wholly inside the range, in one call; cutting one is an error.
-     * Nothing there is success with *@unmapped 0. */
+     * Nothing there is success with *@unmapped 0 bytes. */
     bool (*unmap)(VfmBackend *backend, uint64_t iova, uint64_t size, uint64_t *unmapped, GError **error);
 
     /* Mappings that still fit, as the kernel counts; not set where it has no limit. */

@@ -14,6 +14,7 @@
 #include "domain.h"
 #include "finding.h"
 #include "host.h"
+#include "inhibit.h"
 
 #define VFM_VERSION(major, minor, micro) ((major)*1000000u + (minor)*1000u + (micro))
 
@@ -22,14 +23,6 @@ typedef struct {
     unsigned libvirt_version; /* VFM_VERSION; 0 = unknown: the oldest rules still in use (9.0) */
     unsigned qemu_version;    /* VFM_VERSION; 0 = unknown: findings name both behaviours */
 } VfmPlanOptions;
-
-/* Who holds which counter of QEMU's system/physmem.c (facts.md 1.1, 1.2). */
-typedef enum {
-    VFM_HOLD_DISABLE_ALL,           /* D */
-    VFM_HOLD_DISABLE_UNCOORDINATED, /* U */
-    VFM_HOLD_REQUIRE_ALL,           /* R */
-    VFM_HOLD_REQUIRE_COORDINATED    /* C */
-} VfmHoldKind;
 
 typedef struct {
     VfmHoldKind kind;
