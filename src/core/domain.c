@@ -119,6 +119,13 @@ const char *vfm_assigned_via_name(VfmAssignedVia via)
     return (size_t)via < G_N_ELEMENTS(names) ? names[via] : "unknown";
 }
 
+const char *vfm_memory_model_name(VfmMemoryModel model)
+{
+    static const char *const names[] = {"dimm", "nvdimm", "virtio-pmem", "virtio-mem", "sgx-epc", "other"};
+
+    return (size_t)model < G_N_ELEMENTS(names) ? names[model] : "unknown";
+}
+
 const char *vfm_iommu_model_name(VfmIommuModel model)
 {
     static const char *const names[] = {"intel", "amd", "smmuv3", "virtio", "other"};

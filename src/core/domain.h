@@ -231,6 +231,7 @@ VfmIommu *vfm_domain_add_iommu(VfmDomain *domain, VfmIommuModel model);
 /* Names as the field writes them ("pci", "virtio-mem", "q35"); static strings. */
 const char *vfm_assigned_kind_name(VfmAssignedKind kind);
 const char *vfm_assigned_via_name(VfmAssignedVia via);
+const char *vfm_memory_model_name(VfmMemoryModel model);
 const char *vfm_iommu_model_name(VfmIommuModel model);
 const char *vfm_backend_kind_name(VfmBackendKind kind);
 const char *vfm_arch_name(VfmArch arch);
