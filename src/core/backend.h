@@ -44,9 +44,11 @@ typedef struct {
 } VfmMapping;
 
 /* A device to attach. @fd is consumed on success only: type1 wants the group's
- * descriptor, iommufd the device cdev's; record ignores it. */
+ * descriptor, iommufd the device cdev's; record ignores it. Linux lets a group
+ * be opened once at a time, so for a second device of a group type1 wants a
+ * duplicate of the first one's descriptor. */
 typedef struct {
-    const char *name; /* for messages: "0000:01:00.0" */
+    const char *name; /* "0000:01:00.0" or an mdev's UUID: type1 asks the group for the device by it */
     int fd;
     int device_fd; /* out: type1: from VFIO_GROUP_GET_DEVICE_FD; iommufd: the cdev itself. Borrowed */
 } VfmBackendDevice;
