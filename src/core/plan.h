@@ -22,7 +22,18 @@ typedef struct {
     const VfmHost *host;      /* NULL: nothing known, conservative defaults */
     unsigned libvirt_version; /* VFM_VERSION; 0 = unknown: the oldest rules still in use (9.0) */
     unsigned qemu_version;    /* VFM_VERSION; 0 = unknown: findings name both behaviours */
+    const char *emulator;     /* path of vfiomem-qemu for VFM_EDIT_EMULATOR; NULL: VFM_DEFAULT_EMULATOR */
 } VfmPlanOptions;
+
+#define VFM_DEFAULT_EMULATOR "/usr/bin/vfiomem-qemu"
+
+/* Who holds which counter of QEMU's system/physmem.c (facts.md 1.1, 1.2). */
+typedef enum {
+    VFM_HOLD_DISABLE_ALL,           /* D */
+    VFM_HOLD_DISABLE_UNCOORDINATED, /* U */
+    VFM_HOLD_REQUIRE_ALL,           /* R */
+    VFM_HOLD_REQUIRE_COORDINATED    /* C */
+} VfmHoldKind;
 
 typedef struct {
     VfmHoldKind kind;
@@ -37,6 +48,7 @@ typedef struct {
     uint64_t start, size;
     VfmRangeKind kind;
     int device;    /* index into VfmPlan.memory, -1 for boot RAM and ROM */
+    int cell;      /* index into VfmDomain.cells of boot RAM, -1 if none */
     char name[24]; /* "low RAM", "high RAM", "virtio-mem 0" */
 } VfmRange;
 
@@ -57,7 +69,10 @@ typedef struct {
 } VfmPlanMemory;
 
 typedef struct {
-    VfmBackendKind backend; /* TYPE1 or IOMMUFD, never AUTO */
+    VfmBackendKind backend; /* TYPE1 or IOMMUFD, never AUTO; of VDPA and NVME: TYPE1, and budget is not set */
+    VfmAssignedKind kind;   /* of its first device */
+    bool pins;              /* charges all guest memory to RLIMIT_MEMLOCK at its maps */
+    bool on_demand;         /* mediated devices alone: charges what their drivers pin, at most all */
     char *reason;           /* why it is a container of its own; NULL for the first */
     GArray *assigned;       /* of unsigned: indexes into VfmDomain.assigned */
     uint64_t mappings_now;
@@ -69,14 +84,18 @@ typedef enum { VFM_LIMIT_LIBVIRT, VFM_LIMIT_HARD_LIMIT, VFM_LIMIT_UNLIMITED } Vf
 
 typedef struct {
     GArray *map;           /* of VfmRange, ascending, without overlap */
+    bool map_known;        /* false: a machine whose layout is not known here; map is then only a list of sizes */
     GPtrArray *memory;     /* of VfmPlanMemory*, same order as the domain's */
     GPtrArray *containers; /* of VfmPlanContainer*; empty if nothing is assigned */
     VfmBackendKind backend;
-    VfmMaybe budget;   /* per container */
-    uint64_t headroom; /* mappings kept free */
-    uint64_t memslots; /* the accelerator's, of QEMU's own check */
+    VfmMaybe budget;         /* per container */
+    uint64_t headroom;       /* mappings kept free */
+    uint64_t memslots;       /* the accelerator's, of QEMU's own check */
+    uint64_t other_mappings; /* per container, of what has no blocks: boot RAM, ROM, DIMMs */
+    VfmMaybe qemu_limit;     /* what QEMU's own check compares with; not set: QEMU does not check */
+    VfmMaybe capacity;       /* blocks of all virtio-mem devices that fit; not set: no limit */
     uint64_t memlock_required;
-    VfmMaybe memlock_limit; /* not set: unlimited */
+    VfmMaybe memlock_limit; /* not set: unlimited, or (libvirt) left as it is because nothing is assigned */
     VfmLimitFrom memlock_from;
     bool balloon_effective;
     GArray *holds;       /* of VfmHold */
