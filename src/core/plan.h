@@ -27,14 +27,6 @@ typedef struct {
 
 #define VFM_DEFAULT_EMULATOR "/usr/bin/vfiomem-qemu"
 
-/* Who holds which counter of QEMU's system/physmem.c (facts.md 1.1, 1.2). */
-typedef enum {
-    VFM_HOLD_DISABLE_ALL,           /* D */
-    VFM_HOLD_DISABLE_UNCOORDINATED, /* U */
-    VFM_HOLD_REQUIRE_ALL,           /* R */
-    VFM_HOLD_REQUIRE_COORDINATED    /* C */
-} VfmHoldKind;
-
 typedef struct {
     VfmHoldKind kind;
     char *holder; /* "hostdev 0000:01:00.0", "virtio-mem ua-vm0" */
