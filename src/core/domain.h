@@ -46,6 +46,7 @@ typedef enum { VFM_MACHINE_OTHER = 0, VFM_MACHINE_Q35, VFM_MACHINE_I440FX, VFM_M
 typedef struct {
     unsigned id;
     uint64_t memory;
+    VfmSwitch shared; /* memAccess: overrides <memoryBacking><access> for this cell */
     unsigned line;
 } VfmCell;
 
@@ -99,6 +100,7 @@ typedef struct {
     VfmSwitch discard;
     VfmSwitch shared; /* access attribute of <memory> */
     VfmSwitch dynamic_memslots;
+    bool from_commandline; /* -device in qemu:commandline: libvirt neither sees nor counts it */
     unsigned line;
     unsigned block_line; /* of <block>, 0 if absent */
     unsigned requested_line;
@@ -151,6 +153,7 @@ typedef struct {
     VfmSwitch dma_translation;
     VfmSwitch passthrough;
     VfmMaybe aw_bits;
+    bool implicit;         /* libvirt adds it: q35 with more than 255 vCPUs */
     bool from_commandline; /* -device intel-iommu in qemu:commandline: libvirt does not see it */
     unsigned line;
 } VfmIommu;
@@ -176,7 +179,7 @@ typedef struct {
     GArray *windows; /* of VfmWindow; empty = no restriction */
     bool resize_present;
     VfmMaybe resize_min, resize_max;
-    unsigned line, mapping_line, budget_line, resize_line;
+    unsigned line, mapping_line, budget_line, balloon_line, resize_line;
 } VfmPolicy;
 
 typedef struct {
