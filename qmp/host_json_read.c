@@ -333,8 +333,7 @@ static unsigned nesting(const char *text, gsize length)
         } else if (text[i] == '"') {
             quoted = true;
         } else if (text[i] == '{' || text[i] == '[') {
-            depth++; /* not inside MAX(), which evaluates it twice */
-            deepest = MAX(deepest, depth);
+            deepest = MAX(deepest, ++depth);
         } else if ((text[i] == '}' || text[i] == ']') && depth) {
             depth--;
         }

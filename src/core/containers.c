@@ -96,8 +96,7 @@ static VfmPlanContainer *add_container(VfmPlan *plan, const VfmAssigned *first, 
 static void join(VfmPlanContainer *container, const VfmAssigned *assigned, unsigned index)
 {
     g_array_append_val(container->assigned, index);
-    /* vfio-user: the server maps and pins in a process of its own, QEMU only tells it where memory is. */
-    if (vfm_assigned_is_channel(assigned) || assigned->kind == VFM_ASSIGNED_USER)
+    if (vfm_assigned_is_channel(assigned))
         return;
     container->pins = true;
     if (assigned->kind != VFM_ASSIGNED_MDEV)
