@@ -186,11 +186,21 @@ fake_host()
     mount -t tmpfs tmpfs /sys/bus/pci/devices
     mount -t tmpfs tmpfs /sys/bus/pci/drivers
     mount -t tmpfs tmpfs /sys/kernel/iommu_groups
+    mount -t tmpfs tmpfs /sys/module
     mkdir -p /sys/bus/pci/drivers/vfio-pci /dev/vfio
+    fake_entry_limit 65535
     for node in bind unbind new_id remove_id; do
         : > "/sys/bus/pci/drivers/vfio-pci/$node"
     done
     : > /dev/vfio/vfio
+}
+
+# fake_entry_limit N: the kernel's limit of mappings in a type1 container (65535 unless changed).
+fake_entry_limit()
+{
+    mkdir -p /sys/module/vfio_iommu_type1/parameters
+    echo "$1" > /sys/module/vfio_iommu_type1/parameters/dma_entry_limit
+    echo N > /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts
 }
 
 # fake_device ADDRESS GROUP [CLASS]: a PCI device bound to vfio-pci in that group.
