@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * main.c - `vfiomem COMMAND ...`: finds the command and hands over.
+ */
+#include "command.h"
+#include "terminal.h"
+
+#include <stdio.h>
+
+static const struct {
+    const char *name;
+    const char *about;
+    VfmCommandRun run;
+} commands[] = {
+    {"check", "say what will not work, and how to mend it", vfm_command_check},
+    {"plan", "show the numbers: blocks, mappings, locked memory, who inhibits what", vfm_command_plan},
+    {"host", "show what this host offers, or save it for planning elsewhere", vfm_command_host},
+};
+
+static void print_help(void)
+{
+    puts("Usage: vfiomem COMMAND [OPTIONS] [FILE...]\n"
+         "\n"
+         "Elastic memory for libvirt guests that have devices assigned through VFIO.\n"
+         "\n"
+         "Commands:");
+    for (guint i = 0; i < G_N_ELEMENTS(commands); i++)
+        printf("  %-14s%s\n", commands[i].name, commands[i].about);
+    puts("\n"
+         "Options:\n"
+         "  -h, --help      show this help\n"
+         "  -V, --version   show the version\n"
+         "\n"
+         "`vfiomem COMMAND --help` describes a command, as does `man vfiomem-COMMAND`.");
+}
+
+/* The only command that starts so, or that the word goes on from ("checks"). */
+static const char *meant(const char *word)
+{
+    const char *found = NULL;
+
+    for (guint i = 0; i < G_N_ELEMENTS(commands); i++) {
+        if (g_str_has_prefix(commands[i].name, word) || g_str_has_prefix(word, commands[i].name)) {
+            if (found)
+                return NULL;
+            found = commands[i].name;
+        }
+    }
+    return found;
+}
+
+static int unknown(const char *word)
+{
+    g_autofree char *printable = vfm_printable(word);
+    const char *guess = *word ? meant(word) : NULL;
+
+    fprintf(stderr, "vfiomem: unknown command '%s'%s%s%s (see vfiomem --help)\n", printable,
+            guess ? "; did you mean '" : "", guess ? guess : "", guess ? "'?" : "");
+    return VFM_EXIT_UNUSABLE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fputs("vfiomem: which command? (see vfiomem --help)\n", stderr);
+        return VFM_EXIT_UNUSABLE;
+    }
+    if (g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h") || g_str_equal(argv[1], "help")) {
+        print_help();
+        return VFM_EXIT_OK;
+    }
+    if (g_str_equal(argv[1], "--version") || g_str_equal(argv[1], "-V")) {
+        puts("vfiomem " VFM_PROJECT_VERSION);
+        return VFM_EXIT_OK;
+    }
+    for (guint i = 0; i < G_N_ELEMENTS(commands); i++) {
+        if (g_str_equal(argv[1], commands[i].name)) {
+            g_autofree char *name = g_strconcat("vfiomem ", commands[i].name, NULL);
+
+            argv[1] = name;
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    return unknown(argv[1]);
+}
