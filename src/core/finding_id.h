@@ -22,7 +22,6 @@
     X(CONFIDENTIAL_PASSTHROUGH, "confidential-passthrough", VFM_ERROR)                                                 \
     X(DEVICE_NOT_ON_HOST, "device-not-on-host", VFM_WARNING)                                                           \
     X(DISCARD_CONFLICT, "discard-conflict", VFM_ERROR)                                                                 \
-    X(DISCARD_GROUP_MISMATCH, "discard-group-mismatch", VFM_ERROR)                                                     \
     X(FREE_PAGE_REPORTING_INHIBITED, "free-page-reporting-inhibited", VFM_WARNING)                                     \
     X(GROUP_NOT_VIABLE, "group-not-viable", VFM_WARNING)                                                               \
     X(HELPER_EMULATOR, "helper-emulator", VFM_ERROR)                                                                   \

@@ -170,6 +170,10 @@ static void place(const VfmLayout *layout, VfmPlace *place, const VfmMemoryDevic
         place->result = VFM_PLACE_TOO_BIG;
         return;
     }
+    if (!layout->known) {
+        *used += place->size;
+        return; /* it fits by size; where is not known */
+    }
     if (device->base.set && device->base.value) {
         at = device->base.value;
         if (at % place->align) {

@@ -43,8 +43,13 @@ VfmPlan *vfm_plan_new(const VfmDomain *domain, const VfmPlanOptions *options)
     vfm_negotiate_memory(&n);
     vfm_negotiate_memlock(&n);
     vfm_negotiate_holds(&n);
+    vfm_find_memory(&n);
     vfm_find_budget(&n);
     vfm_find_memlock(&n);
+    vfm_find_discards(&n);
+    vfm_find_viommu(&n);
+    vfm_find_host(&n);
+    vfm_find_policy(&n);
     vfm_findings_sort(plan->findings);
     vfm_layout_clear(&n.layout);
     return g_steal_pointer(&plan);

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* findings_policy.c - the domain's own vfiomem policy: can it be kept. */
+#include <string.h>
+
+#include "amount.h"
+#include "memory_backend.h"
+#include "negotiation.h"
+
+#define HELPER_QEMU VFM_VERSION(10, 1, 0) /* vfio-user-pci */
+
+static unsigned line_of(unsigned line, const VfmPolicy *policy)
+{
+    return line ? line : policy->line;
+}
+
+static bool has_virtio_mem(const VfmDomain *domain)
+{
+    for (guint i = 0; i < domain->memory_devices->len; i++)
+        if (((const VfmMemoryDevice *)g_ptr_array_index(domain->memory_devices, i))->model == VFM_MEM_VIRTIO_MEM)
+            return true;
+    return false;
+}
+
+static bool emulator_is_ours(const VfmDomain *domain)
+{
+    const char *name = domain->emulator ? strrchr(domain->emulator, '/') : NULL;
+
+    name = name ? name + 1 : domain->emulator;
+    return name && g_str_has_prefix(name, "vfiomem-qemu");
+}
+
+/* Only a shared memfd or hugetlbfs file reaches the helper with the guest's own content. */
+static bool helper_can_reach(const VfmMemoryBackend *backend)
+{
+    return backend->shared && !(backend->disk_file && !backend->hugetlb);
+}
+
+static void find_helper(VfmNegotiation *n)
+{
+    const VfmDomain *domain = n->domain;
+    const VfmPolicy *policy = &domain->policy;
+    unsigned line = line_of(policy->mapping_line, policy), qemu = n->options->qemu_version;
+    bool helper = policy->owner == VFM_OWNER_HELPER, reached = true;
+
+    if ((helper || policy->required) && !emulator_is_ours(domain)) {
+        const char *path = n->options->emulator ? n->options->emulator : VFM_DEFAULT_EMULATOR;
+
+        vfm_note(n, VFM_FINDING_HELPER_EMULATOR, domain->emulator_line ? domain->emulator_line : line,
+                 g_strdup_printf("set <emulator> to %s; `vfiomem apply` does it", path),
+                 "the policy wants vfiomem's helper beside QEMU, but <emulator> is %s, which starts none",
+                 domain->emulator ? domain->emulator : "libvirt's default");
+    }
+    if (!helper)
+        return;
+    if (qemu && qemu < HELPER_QEMU)
+        vfm_note(n, VFM_FINDING_HELPER_QEMU_VERSION, line, g_strdup("use QEMU 10.1 or newer, or owner='qemu'"),
+                 "the policy has the helper own the mappings, which needs vfio-user-pci of QEMU 10.1; this is %u.%u",
+                 qemu / 1000000, qemu / 1000 % 1000);
+    else if (!qemu)
+        vfm_note_as(n, VFM_INFO, VFM_FINDING_HELPER_QEMU_VERSION, line, NULL,
+                    "the policy has the helper own the mappings, which needs QEMU 10.1 or newer; the version is not "
+                    "known here");
+    for (guint i = 0; i <= domain->memory_devices->len && reached; i++) {
+        const VfmMemoryDevice *device = i ? g_ptr_array_index(domain->memory_devices, i - 1) : NULL;
+        VfmMemoryBackend backend = vfm_memory_backend(domain, device, n->host);
+
+        if (device && (device->model == VFM_MEM_SGX_EPC || device->path))
+            continue;
+        reached = helper_can_reach(&backend);
+    }
+    if (!reached)
+        vfm_note(n, VFM_FINDING_HELPER_MEMORY_PRIVATE,
+                 domain->backing.line ? domain->backing.line : domain->memory_line,
+                 g_strdup("set <source type='memfd'/> and <access mode='shared'/> in <memoryBacking>; `vfiomem apply` "
+                          "does it"),
+                 "the helper can map only guest memory it shares with QEMU: memfd or huge pages, access mode shared");
+}
+
+static void find_window(VfmNegotiation *n, const VfmWindow *window)
+{
+    const VfmPolicy *policy = &n->domain->policy;
+    uint64_t page = vfm_base_page_size(n->domain, n->host);
+    bool memory = !n->plan->map_known;
+
+    for (guint i = 0; i < n->plan->map->len; i++) {
+        const VfmRange *range = &g_array_index(n->plan->map, VfmRange, i);
+
+        memory |=
+            window->start < vfm_add(range->start, range->size) && range->start < vfm_add(window->start, window->size);
+    }
+    if (policy->owner != VFM_OWNER_HELPER)
+        vfm_note(n, VFM_FINDING_POLICY_WINDOW, line_of(window->line, policy),
+                 g_strdup("set owner='helper', or remove the window"),
+                 "a window restricts what devices reach only where the helper owns the mappings; QEMU maps everything");
+    else if (window->start % page || window->size % page || !window->size)
+        vfm_note(n, VFM_FINDING_POLICY_WINDOW, line_of(window->line, policy),
+                 g_strdup_printf("make start and size multiples of %" G_GUINT64_FORMAT " bytes", page),
+                 "window 0x%" G_GINT64_MODIFIER "x + 0x%" G_GINT64_MODIFIER "x is empty or not made of whole pages",
+                 window->start, window->size);
+    else if (!memory)
+        vfm_note(n, VFM_FINDING_POLICY_WINDOW, line_of(window->line, policy),
+                 g_strdup("see the guest memory map of `vfiomem plan`"),
+                 "window 0x%" G_GINT64_MODIFIER "x + 0x%" G_GINT64_MODIFIER "x holds no guest memory", window->start,
+                 window->size);
+}
+
+static void find_budget_policy(VfmNegotiation *n)
+{
+    const VfmPolicy *policy = &n->domain->policy;
+    const VfmPlan *plan = n->plan;
+
+    if (policy->budget_mappings.set && plan->qemu_limit.set && policy->budget_mappings.value > plan->qemu_limit.value)
+        vfm_note(n, VFM_FINDING_POLICY_BUDGET, line_of(policy->budget_line, policy),
+                 g_strdup_printf("say %" G_GUINT64_FORMAT " or less, or raise dma_entry_limit of vfio_iommu_type1",
+                                 plan->qemu_limit.value),
+                 "the policy's budget of %" G_GUINT64_FORMAT " mappings is more than the %" G_GUINT64_FORMAT
+                 " there are, and is not used",
+                 policy->budget_mappings.value, plan->qemu_limit.value);
+    if (policy->budget_headroom.set && plan->budget.set && policy->budget_headroom.value >= plan->budget.value)
+        vfm_note_as(n, VFM_ERROR, VFM_FINDING_POLICY_BUDGET, line_of(policy->budget_line, policy),
+                    g_strdup("lower headroom"),
+                    "the policy keeps %" G_GUINT64_FORMAT " mappings free of %" G_GUINT64_FORMAT ": none are left",
+                    policy->budget_headroom.value, plan->budget.value);
+}
+
+static void find_resize(VfmNegotiation *n)
+{
+    const VfmDomain *domain = n->domain;
+    const VfmPolicy *policy = &domain->policy;
+    unsigned line = line_of(policy->resize_line, policy);
+    uint64_t total = vfm_total_memory(domain);
+    g_autofree char *all = vfm_amount(total);
+    g_autofree char *boot = vfm_amount(domain->boot);
+    g_autofree char *min = vfm_amount(policy->resize_min.value);
+    g_autofree char *max = vfm_amount(policy->resize_max.value);
+
+    if (!policy->resize_present)
+        return;
+    if (!has_virtio_mem(domain))
+        vfm_note(n, VFM_FINDING_POLICY_RESIZE, line, g_strdup("add a virtio-mem device"),
+                 "automatic sizing moves virtio-mem, and the guest has none");
+    else if (policy->resize_min.set && policy->resize_max.set && policy->resize_min.value > policy->resize_max.value)
+        vfm_note(n, VFM_FINDING_POLICY_RESIZE, line, g_strdup("exchange min and max"),
+                 "automatic sizing from %s to %s: min is more than max", min, max);
+    else if (policy->resize_max.set && policy->resize_max.value > total)
+        vfm_note(n, VFM_FINDING_POLICY_RESIZE, line, g_strdup_printf("lower max to %s, or add virtio-mem", all),
+                 "automatic sizing up to %s: all memory at full size is %s", max, all);
+    else if (policy->resize_min.set && policy->resize_min.value < domain->boot)
+        vfm_note_as(n, VFM_WARNING, VFM_FINDING_POLICY_RESIZE, line, g_strdup_printf("raise min to %s", boot),
+                    "automatic sizing down to %s: boot memory of %s always stays", min, boot);
+}
+
+void vfm_find_policy(VfmNegotiation *n)
+{
+    const VfmDomain *domain = n->domain;
+    const VfmPolicy *policy = &domain->policy;
+
+    if (!policy->present)
+        return;
+    find_helper(n);
+    for (guint i = 0; i < policy->windows->len; i++)
+        find_window(n, &g_array_index(policy->windows, VfmWindow, i));
+    find_budget_policy(n);
+    find_resize(n);
+    if (policy->balloon == VFM_BALLOON_RESIZE && !has_virtio_mem(domain))
+        vfm_note(n, VFM_FINDING_POLICY_BALLOON, policy->line, g_strdup("add a virtio-mem device, or say 'refuse'"),
+                 "the policy turns balloon requests into virtio-mem resizes, and the guest has no virtio-mem");
+    if (policy->owner == VFM_OWNER_QEMU && policy->backend != VFM_BACKEND_AUTO && n->plan->containers->len &&
+        policy->backend != n->plan->backend)
+        vfm_note(n, VFM_FINDING_POLICY_BACKEND, line_of(policy->mapping_line, policy),
+                 g_strdup("assign the devices that way (<driver iommufd=>), or set owner='helper'"),
+                 "the policy wants %s, but QEMU maps through %s: while it owns the mappings, the devices' own elements "
+                 "decide",
+                 vfm_backend_kind_name(policy->backend), vfm_backend_kind_name(n->plan->backend));
+}
