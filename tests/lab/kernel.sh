@@ -114,14 +114,13 @@ build_lab_kernel() {
         make -C "$source" olddefconfig
     } > "$scratch/log" 2>&1 || { tail -n 20 "$scratch/log" >&2; fail "configuring the kernel failed"; }
     make -C "$source" -j "$jobs" bzImage >> "$scratch/log" 2>&1 &
-    child=$!
+    local child=$!
     while kill -0 "$child" 2> /dev/null; do
         say "building: $(grep -cE '^ +(CC|AR|LD|AS) ' "$scratch/log") files, $((SECONDS - seconds)) s"
         # Waits on the build itself, at most 20 s at a time, so that its end is seen at once.
         timeout 20 tail --pid="$child" -f /dev/null || true
     done
-    wait "$child" || { child=; tail -n 20 "$scratch/log" >&2; fail "building the kernel failed"; }
-    child=
+    wait "$child" || { tail -n 20 "$scratch/log" >&2; fail "building the kernel failed"; }
     mv "$source/arch/x86/boot/bzImage" "$kernel_image"
     rm -rf "$scratch"
     say "built in $((SECONDS - seconds)) s: $kernel_image"
