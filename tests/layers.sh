@@ -26,10 +26,12 @@ above_core='libxml/|json-glib/|libvirt/|gio/|glib-unix|glib-object|gmodule'
 forbid src/core "$above_core" "core knows no XML, no JSON, no libvirt and no main loop"
 forbid xml 'json-glib/|libvirt/|gio/|glib-object' "xml owns libxml2 and nothing else"
 forbid qmp 'libxml/|libvirt/' "qmp owns json-glib and nothing else"
+forbid src/vfio-user 'libxml/|libvirt/' "vfio-user owns its protocol, whose first message is JSON"
 forbid plugin 'json-glib/' "plugin owns libvirt; XML and JSON come through xml/ and qmp/"
 
 for pair in src/core:xml src/core:qmp src/core:plugin src/core:src/cli src/core:src/helper src/core:src/vfio-user \
-            xml:qmp xml:plugin xml:src/cli qmp:xml qmp:plugin qmp:src/cli qmp:src/helper plugin:src/cli; do
+            xml:qmp xml:plugin xml:src/cli qmp:xml qmp:plugin qmp:src/cli qmp:src/helper plugin:src/cli \
+            src/vfio-user:xml src/vfio-user:qmp src/vfio-user:plugin src/vfio-user:src/cli src/vfio-user:src/helper; do
     low=${pair%%:*} high=${pair#*:}
     names=$(headers "$high")
     [ -n "$names" ] && forbid "$low" "([^\">]*/)?($names)[\">]" "$low is below or beside $high"

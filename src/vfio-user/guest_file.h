@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * guest_file.h - the files behind guest memory, each mapped into this process once.
+ *
+ * QEMU sends a new descriptor of the same memfd with every DMA map (QEMU
+ * hw/vfio-user/container.c); they are told apart by device and inode, and all but the
+ * first are closed. A descriptor is only believed after fstat: a regular file, long enough.
+ *
+ * The mapping is shared and not reserved; this process never reads or writes guest memory, it only names its
+ * addresses to the kernel. Units: bytes. Threads: the caller's lock.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+typedef struct VfmGuestFiles VfmGuestFiles;
+
+typedef struct {
+    dev_t device;
+    ino_t inode;
+    int fd;
+    uint64_t size;
+    uint8_t *base;
+    bool tells_holes; /* shmem: SEEK_HOLE finds what was punched. hugetlbfs claims that there are none */
+    unsigned users;
+} VfmGuestFile;
+
+VfmGuestFiles *vfm_guest_files_new(void);
+void vfm_guest_files_free(VfmGuestFiles *files);
+
+/* The file behind @fd (consumed in every case), at least @size bytes long, with a reference. Errors:
+ * VFM_INPUT_ERROR if it is no memory file or shorter; VFM_SYSTEM_ERROR. */
+VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, GError **error);
+VfmGuestFile *vfm_guest_file_ref(VfmGuestFile *file);
+/* Unmaps and closes it with the last reference. */
+void vfm_guest_files_put(VfmGuestFiles *files, VfmGuestFile *file);
+unsigned vfm_guest_files_count(const VfmGuestFiles *files);
+
+/* Whether every page of the range is there: false where something was punched out, or where that can't be told. */
+bool vfm_guest_file_is_full(const VfmGuestFile *file, uint64_t offset, uint64_t size);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pci_device.h - a PCI device of the kernel's VFIO, offered over vfio-user.
+ *
+ * The other end of vfu_session.h: each vfio-user command becomes the ioctl, pread or
+ * pwrite that QEMU's own vfio-pci would make on the device's descriptor, and DMA
+ * goes to the guest's one set of mappings (guest_dma.h). The helper is on no data path: BARs are
+ * mapped by QEMU from the descriptor it is given, interrupts are QEMU's or KVM's own
+ * eventfds, handed to the kernel.
+ *
+ * Half-mapped devices. QEMU acts on a failed map only where virtio-mem asked for it: then it unmaps the whole
+ * request at once. In a memory transaction (start, hot-add, BAR and firmware changes) it prints the failure and
+ * goes on (QEMU hw/vfio-user/container.c), and the guest would run with memory this device can't
+ * reach. So a range that failed is remembered; if the guest touches the device before the range was unmapped or mapped
+ * after all, its bus mastering is held off, which the guest does not see, until no such range is left. Each change is
+ * told through the notice callback.
+ *
+ * Owns no descriptor: the container that the device is attached to does, and must outlive this. Threads: the
+ * session's; vfm_pci_device_held() from any.
+ */
+#pragma once
+
+#include "guest_dma.h"
+#include "vfu_session.h"
+
+typedef struct VfmPciDevice VfmPciDevice;
+
+/* One line for a person: the device was held, or let go. From the session's thread. */
+typedef void (*VfmPciDeviceNotice)(const char *device, const char *text, gpointer data);
+
+/* @name ("0000:01:00.0", copied), its descriptor @fd and the guest's @dma are borrowed. Errors: VFM_SYSTEM_ERROR if the
+ * kernel does not describe the device; VFM_INPUT_UNSUPPORTED if it is no PCI device. */
+VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceNotice notice, gpointer data,
+                                 GError **error);
+
+/* After its session was freed. */
+void vfm_pci_device_free(VfmPciDevice *device);
+
+/* What a session serves. */
+VfmVfuDevice *vfm_pci_device_vfu(VfmPciDevice *device);
+
+/* Whether its bus mastering is held off. */
+bool vfm_pci_device_held(VfmPciDevice *device);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfmPciDevice, vfm_pci_device_free)

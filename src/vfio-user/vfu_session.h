@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * vfu_session.h - one vfio-user client (QEMU) and the one PCI device it is served.
+ *
+ * The session owns the socket, reads and answers the client's commands in
+ * order, and checks every index, offset, size, count and descriptor against
+ * what the device said of itself before the device's operations see them. It knows
+ * nothing of VFIO or of mapping: those are behind VfmVfuDeviceOps.
+ *
+ * Two threads of its own: one reads, so that messages are taken off the socket
+ * while a slow mapping runs (QEMU sends hundreds without waiting); one carries them out
+ * and answers. The queue between them is bounded, a client that floods just waits.
+ *
+ * A device that is refused is served by a session, too: it answers the first message with an
+ * error. Closing the connection instead can abort QEMU (QEMU 11.1: assertion in
+ * error_setv on 7 of 12 cold starts).
+ */
+#pragma once
+
+#include <linux/vfio.h>
+#include <stdbool.h>
+
+#include "error.h"
+#include "vfu_protocol.h"
+#include "vfu_version.h"
+
+typedef struct VfmVfuDevice VfmVfuDevice;
+typedef struct VfmVfuSession VfmVfuSession;
+
+/*
+ * What a device offers. All calls come from the session's thread, one at a time.
+ * Errors become the errno of the answer: vfm_vfu_errno().
+ */
+typedef struct {
+    /* Flags, number of regions and of interrupt kinds: as VFIO_DEVICE_GET_INFO. Asked once. */
+    void (*info)(VfmVfuDevice *device, struct vfio_device_info *info);
+    /* Fills @info, empty, with struct vfio_region_info and its capabilities (argsz and cap_offset set). *@fd, if the
+     * region can be mapped, is the descriptor the client may mmap at info.offset; borrowed. Asked once per region. */
+    bool (*region_info)(VfmVfuDevice *device, uint32_t index, GByteArray *info, int *fd, GError **error);
+    /* As VFIO_DEVICE_GET_IRQ_INFO; @info->index is set. Asked once per index. */
+    bool (*irq_info)(VfmVfuDevice *device, struct vfio_irq_info *info, GError **error);
+    /* As VFIO_DEVICE_SET_IRQS. @bools: @set->count bytes with DATA_BOOL, else NULL. @fds: @set->count borrowed
+     * descriptors with DATA_EVENTFD, each -1 to take one away, else NULL. */
+    bool (*set_irqs)(VfmVfuDevice *device, const struct vfio_irq_set *set, const uint8_t *bools, const int *fds,
+                     GError **error);
+    /* @offset + @count lie in the region; @count is not 0. */
+    bool (*read)(VfmVfuDevice *device, uint32_t region, uint64_t offset, void *data, uint32_t count, GError **error);
+    bool (*write)(VfmVfuDevice *device, uint32_t region, uint64_t offset, const void *data, uint32_t count,
+                  GError **error);
+    bool (*reset)(VfmVfuDevice *device, GError **error);
+    /* Guest memory appears at @map->address: @fd (consumed, -1: memory that can't be shared, like a ROM) at
+     * @map->offset. Size is not 0, nothing wraps. On failure nothing changed. */
+    bool (*dma_map)(VfmVfuDevice *device, const VfmVfuDmaMap *map, int fd, GError **error);
+    /* Every map inside the range goes; none is success with *@unmapped 0. */
+    bool (*dma_unmap)(VfmVfuDevice *device, uint64_t address, uint64_t size, uint64_t *unmapped, GError **error);
+    /* The client has been quiet for about a second: a time for what can wait. May be NULL. */
+    void (*idle)(VfmVfuDevice *device);
+    /* The client is gone, or broken (@why, else NULL). The last call, from the session's thread: unmap, forget
+     * interrupts. The session itself must be freed by another thread. */
+    void (*gone)(VfmVfuDevice *device, const GError *why);
+} VfmVfuDeviceOps;
+
+struct VfmVfuDevice {
+    const VfmVfuDeviceOps *ops;
+};
+
+/* Serves @device (borrowed) on @socket (consumed: a connected stream socket). Its threads start at once. @offer is
+ * copied. Never fails: a device that can't describe itself is refused as below. */
+VfmVfuSession *vfm_vfu_session_new(int socket, VfmVfuDevice *device, const VfmVfuOffer *offer);
+
+/* Answers the client's first message with @why's errno and waits for it to hang up. @socket is consumed. */
+VfmVfuSession *vfm_vfu_session_new_refusing(int socket, const GError *why);
+
+/* Ends the connection if it still stands, waits for the threads (and so for gone()) and frees. Not from an operation.
+ */
+void vfm_vfu_session_free(VfmVfuSession *session);
+
+/* Whether the client is gone; any thread. */
+bool vfm_vfu_session_ended(VfmVfuSession *session);
+
+/* Waits until it is. */
+void vfm_vfu_session_wait(VfmVfuSession *session);
+
+/* The errno that says best to QEMU what @error is: ENOSPC for the budget, ENOMEM for locked memory, EBUSY for
+ * inhibition, EEXIST, ENOTSUP, EINVAL, or the system's own. Never 0. */
+int vfm_vfu_errno(const GError *error);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfmVfuSession, vfm_vfu_session_free)
