@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "commandline.h"
 #include "device_arg.h"
 
 /* One option of the list being read, and what earlier ones said. */
@@ -15,7 +16,8 @@ typedef struct {
     GHashTable *objects; /* id -> VfmDeviceArg* of -object memory-backend-* */
 } Commandline;
 
-typedef bool (*ReadDevice)(Commandline *line, const VfmDeviceArg *arg);
+/* @detail: of commandline.h */
+typedef bool (*ReadDevice)(Commandline *line, const VfmDeviceArg *arg, int detail);
 
 static bool fail_arg(const Commandline *line, GError *cause)
 {
@@ -46,7 +48,7 @@ static char *full_pci_address(const char *text)
 }
 
 /* host= names a PCI device, sysfsdev= any device's directory, of which mdevs lie below a UUID. */
-static bool read_vfio(Commandline *line, const VfmDeviceArg *arg)
+static bool read_vfio(Commandline *line, const VfmDeviceArg *arg, int detail)
 {
     const char *host = vfm_device_arg_get(arg, "host");
     const char *sysfs = vfm_device_arg_get(arg, "sysfsdev");
@@ -70,7 +72,7 @@ static bool read_vfio(Commandline *line, const VfmDeviceArg *arg)
     return true;
 }
 
-static bool read_vfio_user(Commandline *line, const VfmDeviceArg *arg)
+static bool read_vfio_user(Commandline *line, const VfmDeviceArg *arg, int detail)
 {
     const char *path = vfm_device_arg_get(arg, "socket.path");
 
@@ -80,19 +82,20 @@ static bool read_vfio_user(Commandline *line, const VfmDeviceArg *arg)
     return true;
 }
 
-static bool read_vdpa(Commandline *line, const VfmDeviceArg *arg)
+static bool read_vdpa(Commandline *line, const VfmDeviceArg *arg, int detail)
 {
     add_assigned(line, VFM_ASSIGNED_VDPA, arg)->address = g_strdup(vfm_device_arg_get(arg, "vhostdev"));
     return true;
 }
 
-static bool read_vdpa_netdev(Commandline *line, const VfmDeviceArg *arg)
+static bool read_vdpa_netdev(Commandline *line, const VfmDeviceArg *arg, int detail)
 {
-    return g_strcmp0(vfm_device_arg_get(arg, "type"), "vhost-vdpa") != 0 || read_vdpa(line, arg);
+    return g_strcmp0(vfm_device_arg_get(arg, "type"), "vhost-vdpa") != 0 || read_vdpa(line, arg, 0);
 }
 
-static bool read_iommu(Commandline *line, const VfmDeviceArg *arg, VfmIommuModel model)
+static bool read_iommu(Commandline *line, const VfmDeviceArg *arg, int detail)
 {
+    VfmIommuModel model = (VfmIommuModel)detail;
     VfmIommu *iommu = vfm_domain_add_iommu(line->domain, model);
     GError *cause = NULL;
 
@@ -111,22 +114,7 @@ static bool read_iommu(Commandline *line, const VfmDeviceArg *arg, VfmIommuModel
     return true;
 }
 
-static bool read_intel_iommu(Commandline *line, const VfmDeviceArg *arg)
-{
-    return read_iommu(line, arg, VFM_IOMMU_INTEL);
-}
-
-static bool read_amd_iommu(Commandline *line, const VfmDeviceArg *arg)
-{
-    return read_iommu(line, arg, VFM_IOMMU_AMD);
-}
-
-static bool read_virtio_iommu(Commandline *line, const VfmDeviceArg *arg)
-{
-    return read_iommu(line, arg, VFM_IOMMU_VIRTIO);
-}
-
-static bool read_balloon(Commandline *line, const VfmDeviceArg *arg)
+static bool read_balloon(Commandline *line, const VfmDeviceArg *arg, int detail)
 {
     VfmBalloon *balloon = &line->domain->balloon;
     GError *cause = NULL;
@@ -146,8 +134,9 @@ static bool read_balloon(Commandline *line, const VfmDeviceArg *arg)
 }
 
 /* The backend has to stand before the device: QEMU makes objects in order, and so do we. */
-static bool read_memory(Commandline *line, const VfmDeviceArg *arg, VfmMemoryModel model)
+static bool read_memory(Commandline *line, const VfmDeviceArg *arg, int detail)
 {
+    VfmMemoryModel model = (VfmMemoryModel)detail;
     const char *memdev = vfm_device_arg_get(arg, "memdev");
     const VfmDeviceArg *backend = memdev ? g_hash_table_lookup(line->objects, memdev) : NULL;
     VfmMemoryDevice *device;
@@ -187,60 +176,16 @@ static bool read_memory(Commandline *line, const VfmDeviceArg *arg, VfmMemoryMod
     return true;
 }
 
-static bool read_virtio_mem(Commandline *line, const VfmDeviceArg *arg)
+static bool read_device(Commandline *line, const VfmDeviceArg *arg, int unused)
 {
-    return read_memory(line, arg, VFM_MEM_VIRTIO_MEM);
-}
-
-static bool read_virtio_pmem(Commandline *line, const VfmDeviceArg *arg)
-{
-    return read_memory(line, arg, VFM_MEM_VIRTIO_PMEM);
-}
-
-static bool read_dimm(Commandline *line, const VfmDeviceArg *arg)
-{
-    return read_memory(line, arg, VFM_MEM_DIMM);
-}
-
-static bool read_nvdimm(Commandline *line, const VfmDeviceArg *arg)
-{
-    return read_memory(line, arg, VFM_MEM_NVDIMM);
-}
-
-static bool read_device(Commandline *line, const VfmDeviceArg *arg)
-{
-    static const struct {
-        const char *driver;
-        ReadDevice read;
-    } drivers[] = {
-        {"vfio-pci", read_vfio},
-        {"vfio-pci-nohotplug", read_vfio},
-        {"vfio-ap", read_vfio},
-        {"vfio-ccw", read_vfio},
-        {"vfio-user-pci", read_vfio_user},
-        {"vhost-vdpa-device-pci", read_vdpa},
-        {"vhost-vdpa-device", read_vdpa},
-        {"intel-iommu", read_intel_iommu},
-        {"amd-iommu", read_amd_iommu},
-        {"virtio-iommu", read_virtio_iommu},
-        {"virtio-iommu-pci", read_virtio_iommu},
-        {"virtio-balloon", read_balloon},
-        {"virtio-balloon-pci", read_balloon},
-        {"virtio-balloon-ccw", read_balloon},
-        {"virtio-mem", read_virtio_mem},
-        {"virtio-mem-pci", read_virtio_mem},
-        {"virtio-pmem", read_virtio_pmem},
-        {"virtio-pmem-pci", read_virtio_pmem},
-        {"pc-dimm", read_dimm},
-        {"nvdimm", read_nvdimm},
+    static const ReadDevice readers[VFM_DRIVER_KINDS] = {
+        [VFM_DRIVER_VFIO] = read_vfio,   [VFM_DRIVER_VFIO_USER] = read_vfio_user, [VFM_DRIVER_VDPA] = read_vdpa,
+        [VFM_DRIVER_IOMMU] = read_iommu, [VFM_DRIVER_BALLOON] = read_balloon,     [VFM_DRIVER_MEMORY] = read_memory,
     };
-    const char *driver = vfm_device_arg_get(arg, "driver");
+    int detail = 0;
+    VfmDriverKind kind = vfm_commandline_driver(vfm_device_arg_get(arg, "driver"), &detail);
 
-    for (gsize i = 0; driver && i < G_N_ELEMENTS(drivers); i++) {
-        if (strcmp(driver, drivers[i].driver) == 0)
-            return drivers[i].read(line, arg);
-    }
-    return true;
+    return !readers[kind] || readers[kind](line, arg, detail);
 }
 
 static bool keep_object(Commandline *line, VfmDeviceArg *arg)
@@ -256,7 +201,7 @@ static bool keep_object(Commandline *line, VfmDeviceArg *arg)
 }
 
 /* NVMe drives by QEMU's own block driver: -blockdev driver=nvme,device=... and -drive file=nvme://address/namespace. */
-static bool read_block(Commandline *line, const VfmDeviceArg *arg)
+static bool read_block(Commandline *line, const VfmDeviceArg *arg, int detail)
 {
     const char *device = g_strcmp0(vfm_device_arg_get(arg, "driver"), "nvme") == 0 ? vfm_device_arg_get(arg, "device")
                          : g_strcmp0(vfm_device_arg_get(arg, "file.driver"), "nvme") == 0
@@ -315,7 +260,7 @@ static bool read_option(Commandline *line, const char *option, const char *value
         arg = vfm_device_arg_parse(value, options[i].implied, &cause);
         if (!arg)
             return fail_arg(line, cause);
-        return options[i].read ? options[i].read(line, arg) : keep_object(line, g_steal_pointer(&arg));
+        return options[i].read ? options[i].read(line, arg, 0) : keep_object(line, g_steal_pointer(&arg));
     }
     return true;
 }
@@ -324,13 +269,6 @@ static bool is_qemu_element(const xmlNode *node, const char *name)
 {
     return node->type == XML_ELEMENT_NODE && node->ns &&
            strcmp((const char *)node->ns->href, VFM_QEMU_NAMESPACE) == 0 && strcmp((const char *)node->name, name) == 0;
-}
-
-static bool takes_value(const char *option)
-{
-    static const char *const options[] = {"device", "netdev", "blockdev", "drive", "object", "set", NULL};
-
-    return g_strv_contains(options, option);
 }
 
 static bool read_arguments(Commandline *line, const xmlNode *commandline)
@@ -347,10 +285,8 @@ static bool read_arguments(Commandline *line, const xmlNode *commandline)
             if (!read_option(line, option, value))
                 return false;
             g_clear_pointer(&option, g_free);
-        } else if (value[0] == '-') {
-            const char *name = value + (value[1] == '-' ? 2 : 1);
-
-            option = takes_value(name) ? g_strdup(name) : NULL;
+        } else {
+            option = g_strdup(vfm_commandline_option(value));
         }
     }
     if (option)

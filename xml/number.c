@@ -72,7 +72,9 @@ bool vfm_size_scale(uint64_t number, const char *unit, uint64_t default_scale, u
     }
     if (number > limit / scale) {
         g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_RANGE, "%" G_GUINT64_FORMAT " %s is too large", number,
-                    unit && *unit ? unit : "KiB");
+                    unit && *unit              ? unit
+                    : default_scale == VFM_KIB ? "KiB"
+                                               : "bytes");
         return false;
     }
     *bytes = number * scale;

@@ -142,16 +142,33 @@ static bool read_window(const VfmXmlReader *reader, const xmlNode *node, VfmPoli
     return true;
 }
 
+/* Bytes unless a unit is given, like the windows: one default within a policy. */
+static bool read_resize_size(const VfmXmlReader *reader, const xmlNode *node, const char *name, const char *unit,
+                             VfmMaybe *size)
+{
+    GError *cause = NULL;
+
+    if (!vfm_xml_number_attribute(reader, node, name, 10, UINT64_MAX, size))
+        return false;
+    if (size->set && !vfm_size_scale(size->value, unit, 1, VFM_MEMORY_SIZE_MAX, &size->value, &cause)) {
+        vfm_xml_fail(reader, node, cause->code, "vfiomem policy: %s of <resize>: %s", name, cause->message);
+        g_error_free(cause);
+        return false;
+    }
+    return true;
+}
+
 static bool read_resize(const VfmXmlReader *reader, const xmlNode *node, VfmPolicy *policy)
 {
     static const char *const known[] = {"min", "max", "unit", NULL};
+    g_autofree char *unit = vfm_xml_attribute(node, "unit");
 
     if (policy->resize_present)
         return vfm_xml_fail(reader, node, VFM_INPUT_CONFLICT,
                             "vfiomem policy: <resize> stands here again; the first one is in line %u",
                             policy->resize_line);
-    if (!check_attributes(reader, node, known) || !vfm_xml_size_attribute(reader, node, "min", &policy->resize_min) ||
-        !vfm_xml_size_attribute(reader, node, "max", &policy->resize_max))
+    if (!check_attributes(reader, node, known) || !read_resize_size(reader, node, "min", unit, &policy->resize_min) ||
+        !read_resize_size(reader, node, "max", unit, &policy->resize_max))
         return false;
     if (policy->resize_min.set && policy->resize_max.set && policy->resize_min.value > policy->resize_max.value)
         return vfm_xml_fail(reader, node, VFM_INPUT_CONFLICT, "vfiomem policy: <resize> has a min above its max");
