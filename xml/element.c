@@ -26,6 +26,7 @@ static char *one_line(const char *text)
     return g_string_free(line, FALSE);
 }
 
+G_GNUC_PRINTF(5, 0)
 static void fail_va(GError **error, const char *file, unsigned line, int code, const char *format, va_list args)
 {
     g_autofree char *raw = g_strdup_vprintf(format, args);

@@ -3,6 +3,7 @@
 
 #include "negotiation.h"
 
+G_GNUC_PRINTF(6, 0)
 static void note(VfmNegotiation *n, VfmSeverity severity, VfmFindingId id, unsigned line, char *fix, const char *format,
                  va_list args)
 {

@@ -517,7 +517,7 @@ static bool ask_qemu(const Machine *machine, const VfmDomain *domain, GArray **m
 {
     g_autoptr(GPtrArray) argv = command(machine, domain);
     g_autofree char *input = g_strdup_printf("%s/input", scratch);
-    g_autofree char *output = NULL, *quoted = NULL;
+    g_autofree char *output = NULL;
     g_autoptr(GString) line = g_string_new(NULL);
     g_autoptr(GError) error = NULL;
     int status = 0;

@@ -88,7 +88,7 @@ static void test_oob_is_what_the_first_negotiation_made_it(void **state)
 {
     const char *with = "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}";
     VfmSession session = first_client(with);
-    g_autofree char *granted = NULL, *plain = NULL, *refused = NULL, *late = NULL;
+    g_autofree char *plain = NULL, *refused = NULL, *late = NULL;
     char *none;
 
     assert_true(session.oob_enabled);
