@@ -93,39 +93,61 @@ static const char *qemu_reaction(unsigned version)
     return "this QEMU refuses the device";
 }
 
+/* No legal choice is within the budget: the sizes or the limit must change. */
+static void unreachable(VfmNegotiation *n)
+{
+    const VfmPlan *plan = n->plan;
+    unsigned index = worst(n);
+    g_autofree char *what = subject(n, index);
+
+    vfm_note(n, VFM_FINDING_BUDGET_UNREACHABLE, block_line(n, index),
+             g_strdup("make the virtio-mem devices smaller or their sizes multiples of a larger power of two, raise "
+                      "dma_entry_limit of vfio_iommu_type1, or assign through iommufd, which has no limit"),
+             "%s: even the largest legal blocks are %" G_GUINT64_FORMAT " mappings, and %" G_GUINT64_FORMAT
+             " fit %s of %" G_GUINT64_FORMAT " beside boot memory, memory slots and headroom",
+             what, n->least_blocks, plan->capacity.value, limit_name(n),
+             plan->budget.set ? plan->budget.value : plan->qemu_limit.value);
+}
+
 static void exceeded(VfmNegotiation *n, uint64_t blocks, unsigned devices)
 {
     const VfmPlan *plan = n->plan;
     unsigned index = worst(n), line = block_line(n, index);
     g_autofree char *what = subject(n, index);
+    uint64_t mappings = vfm_add(blocks, plan->other_mappings);
     uint64_t counted = vfm_add(blocks, plan->memslots) - devices;
-    bool qemu = plan->qemu_limit.set && counted > plan->qemu_limit.value;
-    bool kernel = plan->budget.set && vfm_add(blocks, plan->other_mappings) > plan->budget.value;
-    VfmFindingId id = n->unreachable ? VFM_FINDING_BUDGET_UNREACHABLE : VFM_FINDING_BUDGET_EXCEEDED;
-    char *fix = n->unreachable ? g_strdup("make the virtio-mem devices smaller, raise the limit (dma_entry_limit of "
-                                          "vfio_iommu_type1), or assign the devices through iommufd, which has none")
-                               : block_fix(n);
 
-    if (kernel)
-        vfm_note(n, id, line, fix,
-                 "%s: %" G_GUINT64_FORMAT " mappings at full size with boot memory, but %s holds %" G_GUINT64_FORMAT
-                 "%s",
-                 what, vfm_add(blocks, plan->other_mappings), limit_name(n), plan->budget.value,
-                 n->unreachable ? "; no legal block size fits" : "");
-    else if (qemu)
-        vfm_note(n, id, line, fix,
+    if (plan->budget.set && mappings > plan->budget.value)
+        vfm_note(n, VFM_FINDING_BUDGET_EXCEEDED, line, block_fix(n),
+                 "%s: %" G_GUINT64_FORMAT " mappings at full size with boot memory, but %s holds %" G_GUINT64_FORMAT,
+                 what, mappings, limit_name(n), plan->budget.value);
+    else if (plan->qemu_limit.set && counted > plan->qemu_limit.value)
+        vfm_note(n, VFM_FINDING_BUDGET_EXCEEDED, line, block_fix(n),
                  "%s: QEMU counts %" G_GUINT64_FORMAT " blocks + %" G_GUINT64_FORMAT " memory slots of %s - %u = "
-                 "%" G_GUINT64_FORMAT " mappings, %s holds %" G_GUINT64_FORMAT "; %s%s",
-                 what, blocks, plan->memslots, n->domain->accel == VFM_ACCEL_KVM ? "KVM" : "TCG", devices, counted,
-                 limit_name(n), plan->qemu_limit.value, qemu_reaction(n->options->qemu_version),
-                 n->unreachable ? "; no legal block size fits" : "");
+                 "%" G_GUINT64_FORMAT " mappings, %s holds %" G_GUINT64_FORMAT "; %s",
+                 what, blocks, plan->memslots, n->domain->accel == VFM_ACCEL_KVM ? "KVM" : "QEMU without KVM", devices,
+                 counted, limit_name(n), plan->qemu_limit.value, qemu_reaction(n->options->qemu_version));
     else
-        vfm_note_as(
-            n, n->domain->policy.budget_headroom.set ? VFM_ERROR : VFM_WARNING, VFM_FINDING_BUDGET_HEADROOM, line, fix,
-            "%s: %" G_GUINT64_FORMAT " mappings at full size of %" G_GUINT64_FORMAT " in %s leave fewer than "
-            "the %" G_GUINT64_FORMAT " kept free for %s",
-            what, vfm_add(blocks, plan->other_mappings), plan->budget.value, limit_name(n), plan->headroom,
-            n->domain->policy.budget_headroom.set ? "hot-plug by the policy" : "device BARs, DIMMs and hot-plug");
+        vfm_note_as(n, n->domain->policy.budget_headroom.set ? VFM_ERROR : VFM_WARNING, VFM_FINDING_BUDGET_HEADROOM,
+                    line, block_fix(n),
+                    "%s: %" G_GUINT64_FORMAT " mappings at full size of %" G_GUINT64_FORMAT " in %s leave fewer than "
+                    "the %" G_GUINT64_FORMAT " kept free for %s",
+                    what, mappings, plan->budget.value, limit_name(n), plan->headroom,
+                    n->domain->policy.budget_headroom.set ? "hot-plug by the policy"
+                                                          : "device BARs, DIMMs and hot-plug");
+}
+
+/* Every legal choice is beyond the budget, and what is written is not legal or beyond it as well. */
+static bool nothing_works(const VfmNegotiation *n, uint64_t blocks)
+{
+    bool illegal = false;
+
+    for (guint i = 0; i < n->plan->memory->len; i++) {
+        const VfmPlanMemory *memory = g_ptr_array_index(n->plan->memory, i);
+
+        illegal |= memory->model == VFM_MEM_VIRTIO_MEM && !vfm_block_is_legal(memory);
+    }
+    return n->unreachable && (illegal || blocks > n->plan->capacity.value);
 }
 
 void vfm_find_budget(VfmNegotiation *n)
@@ -136,6 +158,10 @@ void vfm_find_budget(VfmNegotiation *n)
 
     for (guint i = 0; i < plan->memory->len; i++)
         devices += ((const VfmPlanMemory *)g_ptr_array_index(plan->memory, i))->model == VFM_MEM_VIRTIO_MEM;
-    if (plan->capacity.set && devices && blocks > plan->capacity.value)
+    if (!plan->capacity.set || !devices)
+        return;
+    if (nothing_works(n, blocks))
+        unreachable(n);
+    else if (blocks > plan->capacity.value)
         exceeded(n, blocks, devices);
 }

@@ -133,6 +133,9 @@ static void recommend(VfmNegotiation *n)
         VfmMaybe rest = VFM_SOME(plan->capacity.value > fixed ? plan->capacity.value - fixed : 0);
 
         n->unreachable = !vfm_blocks_minimise(items, count, rest);
+        n->least_blocks = fixed;
+        for (unsigned i = 0; i < count; i++)
+            n->least_blocks = vfm_add(n->least_blocks, vfm_blocks_count(items[i].size, items[i].max));
     } else {
         vfm_blocks_minimise(items, count, VFM_NONE);
     }

@@ -18,8 +18,9 @@ typedef struct {
     const VfmHost *host;           /* may be NULL */
     VfmPlan *plan;
     VfmLayout layout;
-    bool budgeted;    /* something is assigned, or a policy says that something will be */
-    bool unreachable; /* not even the largest legal blocks fit */
+    bool budgeted;         /* something is assigned, or a policy says that something will be */
+    bool unreachable;      /* not even the largest legal blocks fit */
+    uint64_t least_blocks; /* how many those would be */
 } VfmNegotiation;
 
 /* containers.c: DMA contexts, which device is in which, their backend and budget. */
