@@ -26,3 +26,4 @@ int vfm_command_plan(int argc, char **argv);
 int vfm_command_apply(int argc, char **argv);
 int vfm_command_define(int argc, char **argv);
 int vfm_command_host(int argc, char **argv);
+int vfm_command_install_hook(int argc, char **argv);

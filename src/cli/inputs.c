@@ -98,6 +98,7 @@ VfmInputs *vfm_inputs_new(const VfmInputOptions *options, char **operands, int c
 
     inputs->list = g_ptr_array_new_with_free_func(input_free);
     inputs->options = *options;
+    inputs->options.connected = options->connected || options->connect;
     for (int i = 0; i < count; i++) {
         if (!add_operand(inputs, operands[i], error))
             return NULL;
@@ -107,7 +108,7 @@ VfmInputs *vfm_inputs_new(const VfmInputOptions *options, char **operands, int c
     if (options->all && !add_all_domains(inputs, error))
         return NULL;
     if (inputs->list->len == 0 && !inputs->several) {
-        if (options->connect || options->inactive) {
+        if (options->connect && isatty(STDIN_FILENO)) {
             g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_USAGE, "which domain? Give --domain=NAME or --all");
             return NULL;
         }
@@ -153,6 +154,10 @@ VfmInputText *vfm_input_load(const VfmInputs *inputs, const VfmInput *input, GEr
         break;
     }
     if (!text->text)
+        return NULL;
+    text->connected = input->kind == VFM_INPUT_DOMAIN || inputs->options.connected;
+    if (text->connected && input->kind != VFM_INPUT_DOMAIN &&
+        !vfm_connection_versions(inputs->options.connect, &text->libvirt_version, &text->qemu_version, error))
         return NULL;
     return g_steal_pointer(&text);
 }

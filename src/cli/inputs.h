@@ -17,6 +17,7 @@ typedef struct {
     GPtrArray *domains;  /* of const char *; NULL if none */
     bool all;
     bool inactive;
+    bool connected; /* files, too, are meant for that libvirt; implied by @connect */
 } VfmInputOptions;
 
 /* Rows for a command's option table. */
@@ -49,7 +50,8 @@ typedef struct {
 typedef struct {
     char *text; /* ends in NUL, which does not count in @length */
     gsize length;
-    unsigned libvirt_version, qemu_version; /* of the daemon it came from, VFM_VERSION; 0 unknown */
+    unsigned libvirt_version, qemu_version; /* of the daemon it is from or for, VFM_VERSION; 0 unknown */
+    bool connected;                         /* there is such a daemon: networks can be looked up */
 } VfmInputText;
 
 /* @operands: @count paths or "-". None of them and no domain: standard input, unless that is a terminal.

@@ -14,7 +14,10 @@ static const struct {
 } commands[] = {
     {"check", "say what will not work, and how to mend it", vfm_command_check},
     {"plan", "show the numbers: blocks, mappings, locked memory, who inhibits what", vfm_command_plan},
+    {"apply", "write the XML with what must change changed", vfm_command_apply},
+    {"define", "the same, and define the result through libvirt", vfm_command_define},
     {"host", "show what this host offers, or save it for planning elsewhere", vfm_command_host},
+    {"install-hook", "let libvirt ask vfiomem before each start", vfm_command_install_hook},
 };
 
 static void print_help(void)

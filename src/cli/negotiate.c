@@ -60,7 +60,8 @@ static bool check_options(const VfmHostOptions *options, GError **error)
 bool vfm_negotiator_init(VfmNegotiator *negotiator, const VfmHostOptions *options, const VfmInputOptions *inputs,
                          const char *command, VfmTerminal *terminal, GError **error)
 {
-    const bool remote = (inputs->domains || inputs->all) && !is_local(inputs->connect);
+    const bool remote =
+        (inputs->domains || inputs->all || inputs->connected || inputs->connect) && !is_local(inputs->connect);
 
     *negotiator = (VfmNegotiator){0};
     if (!check_options(options, error) ||
@@ -113,7 +114,7 @@ VfmNegotiated *vfm_negotiate(VfmNegotiator *negotiator, const VfmInputs *inputs,
     result->domain = vfm_domain_xml_parse(text->text, text->length, vfm_input_name(input), error);
     if (!result->domain)
         return NULL;
-    if (input->kind == VFM_INPUT_DOMAIN && !vfm_connection_resolve(inputs->options.connect, result->domain, error))
+    if (text->connected && !vfm_connection_resolve(inputs->options.connect, result->domain, error))
         return NULL;
     if (root && !vfm_host_read_groups_of(negotiator->host, root, result->domain, error))
         return NULL;

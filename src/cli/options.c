@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "options.h"
 #include "command.h"
+#include "error.h"
 
 #include <getopt.h>
 #include <glib.h>
@@ -23,6 +24,14 @@ int vfm_usage_error(const char *command, const char *format, ...)
     message = g_strdup_vprintf(format, args);
     va_end(args);
     fprintf(stderr, "%s: %s (see %s --help)\n", command, message, command);
+    return VFM_EXIT_UNUSABLE;
+}
+
+int vfm_command_error(VfmTerminal *terminal, const char *command, const GError *error)
+{
+    if (g_error_matches(error, VFM_INPUT_ERROR, VFM_INPUT_USAGE))
+        return vfm_usage_error(command, "%s", error->message);
+    vfm_complain(terminal, command, error->message);
     return VFM_EXIT_UNUSABLE;
 }
 

@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include "terminal.h"
+
 #include <stdbool.h>
 
 typedef enum {
@@ -40,3 +42,6 @@ bool vfm_options_parse(int *argc, char **argv, const VfmUsage *usage, const VfmO
 
 /* Prints "COMMAND: message (see COMMAND --help)" and returns VFM_EXIT_UNUSABLE. */
 int vfm_usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Tells @error, as a usage error if its code says so (VFM_INPUT_USAGE). Returns VFM_EXIT_UNUSABLE. */
+int vfm_command_error(VfmTerminal *terminal, const char *command, const GError *error);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "survey.h"
 #include "command.h"
-#include "error.h"
 #include "plan_json.h"
 
 #include <stdio.h>
@@ -13,14 +12,6 @@ typedef struct {
     VfmSurveyCount count;
     VfmJsonOut *json; /* NULL: for people */
 } Survey;
-
-static int complain(VfmTerminal *terminal, const char *command, const GError *error)
-{
-    if (g_error_matches(error, VFM_INPUT_ERROR, VFM_INPUT_USAGE))
-        return vfm_usage_error(command, "%s", error->message);
-    vfm_complain(terminal, command, error->message);
-    return VFM_EXIT_UNUSABLE;
-}
 
 /* What the plan has, whether it is printed or not. */
 static VfmFindingCount count_findings(const VfmPlan *plan)
@@ -65,7 +56,7 @@ static void take(Survey *survey, const VfmInputs *inputs, const VfmInput *input,
     if (negotiated) {
         show(survey, input, negotiated, inputs->several);
     } else {
-        complain(&survey->terminal, survey->command, error);
+        vfm_command_error(&survey->terminal, survey->command, error);
         survey->count.unusable++;
     }
 }
@@ -94,7 +85,7 @@ int vfm_survey(const char *command, const VfmSurveyOptions *options, char **oper
     inputs = vfm_inputs_new(&options->input, operands, count, &error);
     if (!inputs ||
         !vfm_negotiator_init(&negotiator, &options->host, &options->input, command, &survey.terminal, &error))
-        return complain(&survey.terminal, command, error);
+        return vfm_command_error(&survey.terminal, command, error);
     if (options->format == VFM_FORMAT_JSON) {
         survey.json = vfm_json_out_new(true);
         if (inputs->several)
