@@ -38,9 +38,9 @@ typedef struct {
     bool (*start)(VfmContainerClient *client, GError **error);
     /* The last device leaves: unmap everything. */
     void (*stop)(VfmContainerClient *client);
-    /* From now on only @usable (of VfmIovaRange) may be mapped, wider or narrower than before,
-     * on behalf of @device. Guest RAM outside: VFM_REFUSED_RESERVED and no change. */
-    bool (*reshape)(VfmContainerClient *client, const GArray *usable, const char *device, GError **error);
+    /* From now on only what vfm_container_usable() says may be mapped, wider or narrower than before.
+     * Guest RAM outside: VFM_REFUSED_RESERVED and no change. */
+    bool (*reshape)(VfmContainerClient *client, GError **error);
 } VfmContainerClientOps;
 
 struct VfmContainerClient {
@@ -50,7 +50,8 @@ struct VfmContainerClient {
 /* What the container holds. */
 typedef struct {
     uint64_t mappings;
-    VfmMaybe budget;    /* how many it may hold: the lower of kernel and policy; not set: no limit */
+    VfmMaybe budget;    /* how many it may hold: the lower of kernel and policy; not set: no limit.
+                         * Where the kernel said ENOSPC earlier than it had announced: that number */
     uint64_t pinned;    /* bytes of guest memory mapped, hence charged to RLIMIT_MEMLOCK */
     uint64_t peer;      /* bytes of other devices' BARs mapped, not charged */
     uint64_t anomalies; /* unmaps whose size was not what we had mapped: a bug here or in the kernel */
@@ -96,6 +97,9 @@ const char *vfm_container_device_name(const VfmContainer *container, unsigned in
 uint64_t vfm_container_page(const VfmContainer *container);
 /* Of VfmIovaRange: what all attached devices can reach. Borrowed until the next attach or detach. */
 const GArray *vfm_container_usable(const VfmContainer *container);
+/* Why start..last can't be reached by all devices, for messages: "reserved region 0xfee00000-0xfeefffff (msi) of
+ * 0000:01:00.0", "above the aperture of ...". Free with g_free(). */
+char *vfm_container_obstacle(const VfmContainer *container, uint64_t start, uint64_t last);
 /* Whether peer BARs are worth a try. */
 bool vfm_container_peer_bars(const VfmContainer *container);
 /* Bytes this process may lock, asked now; not set: no limit or not known. */

@@ -37,6 +37,11 @@ typedef struct {
     /* Let go of offset..offset+size, in one step. Parts may never have been populated.
      * Refusing (false, @error set, nothing changed) keeps the blocks populated. */
     bool (*discard)(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error);
+
+    /* As populate, for blocks that this listener let go of a moment ago because of a discard that another
+     * one refused. They count as populated whatever it returns: on failure it must remember that it does
+     * not have them. NULL: populate is called. */
+    bool (*restore)(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error);
 } VfmDiscardListenerOps;
 
 /* Embedded by the listener, which fills it in before it registers. Callbacks get

@@ -17,3 +17,19 @@ void vfm_set_system_error(GError **error, int errnum, const char *format, ...)
     va_end(args);
     g_set_error(error, VFM_SYSTEM_ERROR, errnum, "%s: %s", what, g_strerror(errnum));
 }
+
+void vfm_error_append(GError **error, const char *format, ...)
+{
+    g_autofree char *more = NULL;
+    char *joined;
+    va_list args;
+
+    if (!error || !*error)
+        return;
+    va_start(args, format);
+    more = g_strdup_vprintf(format, args);
+    va_end(args);
+    joined = g_strconcat((*error)->message, "; ", more, NULL);
+    g_free((*error)->message);
+    (*error)->message = joined;
+}

@@ -51,3 +51,7 @@ typedef enum {
 /* Sets @error to VFM_SYSTEM_ERROR with code @errnum and the text
  * "<formatted>: <strerror(errnum)>". @errnum is positive. */
 void vfm_set_system_error(GError **error, int errnum, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+/* Adds to a message that is set what went wrong after it: "<message>; <formatted>". Nothing where @error is
+ * NULL or unset. For a way back that failed as well. */
+void vfm_error_append(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);

@@ -75,7 +75,10 @@ typedef struct {
     bool (*remove)(VfmMapListener *listener, const VfmSection *section, GError **error);
     /* @section is seen now; nothing else is at these addresses. Refusing undoes the transaction. */
     bool (*add)(VfmMapListener *listener, const VfmSection *section, GError **error);
-    /* @kept: false if the transaction was undone. */
+    /* @section was removed in this transaction, which is being undone. It is seen again whatever this returns:
+     * on failure the listener must remember that it does not have it. NULL: add is called. */
+    bool (*restore)(VfmMapListener *listener, const VfmSection *section, GError **error);
+    /* @kept: false if the transaction was undone. vfm_memory_map_find() answers for the new state here. */
     void (*end)(VfmMapListener *listener, bool kept);
 } VfmMapListenerOps;
 

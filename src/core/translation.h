@@ -37,9 +37,8 @@ typedef struct {
 typedef struct {
     /* @piece is translated now. Refusing undoes the whole map request. */
     bool (*map)(VfmTranslationListener *listener, const VfmTranslated *piece, GError **error);
-    /* @pieces pieces of @bytes in all, within iova..iova+size, end. Refusing keeps them. */
-    bool (*unmap)(VfmTranslationListener *listener, uint64_t iova, uint64_t size, uint64_t pieces, uint64_t bytes,
-                  uint64_t peer_bytes, GError **error);
+    /* All pieces within iova..iova+size end; they are still in the table. Refusing keeps them. */
+    bool (*unmap)(VfmTranslationListener *listener, uint64_t iova, uint64_t size, GError **error);
 } VfmTranslationListenerOps;
 
 struct VfmTranslationListener {

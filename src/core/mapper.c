@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "error.h"
+#include "mapper_private.h"
+
+static VfmMapperSection *section_at(const VfmMapper *mapper, unsigned index)
+{
+    return mapper->sections->pdata[index];
+}
+
+unsigned vfm_mapper_find(const VfmMapper *mapper, uint64_t address)
+{
+    unsigned low = 0, high = mapper->sections->len;
+
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+
+        if (vfm_section_last(&section_at(mapper, middle)->section) < address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static VfmMapper *of_listener(VfmMapListener *listener)
+{
+    return (VfmMapper *)((char *)listener - offsetof(VfmMapper, listener));
+}
+
+static VfmMapper *of_client(VfmContainerClient *client)
+{
+    return (VfmMapper *)((char *)client - offsetof(VfmMapper, client));
+}
+
+static bool on_add(VfmMapListener *listener, const VfmSection *place, GError **error)
+{
+    VfmMapper *mapper = of_listener(listener);
+    VfmMapperSection *section;
+    GArray *wanted, *left;
+
+    if (!vfm_mapper_pieces(mapper, place, &wanted, &left, error))
+        return false;
+    section = vfm_mapper_section_new(mapper, place, wanted, left);
+    if (!vfm_mapper_section_map(section, error)) {
+        vfm_mapper_section_free(section);
+        return false;
+    }
+    g_ptr_array_insert(mapper->sections, (int)vfm_mapper_find(mapper, place->address), section);
+    return true;
+}
+
+static bool on_remove(VfmMapListener *listener, const VfmSection *place, GError **error)
+{
+    VfmMapper *mapper = of_listener(listener);
+    unsigned index = vfm_mapper_find(mapper, place->address);
+
+    g_return_val_if_fail(index < mapper->sections->len, true);
+    if (!vfm_mapper_section_unmap(section_at(mapper, index), error))
+        return false;
+    vfm_mapper_section_free(g_ptr_array_remove_index(mapper->sections, index));
+    return true;
+}
+
+/* A section that was there before the transaction stays on the books even if it can't be mapped again. */
+static bool on_restore(VfmMapListener *listener, const VfmSection *place, GError **error)
+{
+    VfmMapper *mapper = of_listener(listener);
+    VfmMapperSection *section;
+
+    if (on_add(listener, place, error))
+        return true;
+    section = vfm_mapper_section_new(mapper, place, vfm_ranges_new(), g_array_new(FALSE, FALSE, sizeof(VfmLeft)));
+    vfm_mapper_section_lose(section);
+    g_ptr_array_insert(mapper->sections, (int)vfm_mapper_find(mapper, place->address), section);
+    return false;
+}
+
+/* Puts @wanted in place of what is mapped of @section. Peers' BARs and ROM follow as far as they can. RAM can differ
+ * only by the smallest page, and what can't be mapped again then is lost and listed. False: it could not be unmapped.
+ */
+static bool replace(VfmMapperSection *section, GArray *wanted, GArray *left, GError **error)
+{
+    if (!vfm_mapper_section_unmap(section, error)) {
+        g_array_unref(wanted);
+        g_array_unref(left);
+        return false;
+    }
+    g_array_unref(section->wanted);
+    g_array_unref(section->left);
+    section->wanted = wanted;
+    section->left = left;
+    if (!vfm_mapper_section_map(section, NULL))
+        vfm_mapper_section_lose(section);
+    return true;
+}
+
+/* Tries again what was lost; still lost is no error. */
+static void retry_lost(VfmMapper *mapper)
+{
+    for (unsigned i = 0; i < mapper->sections->len; i++) {
+        VfmMapperSection *section = section_at(mapper, i);
+        GArray *wanted, *left;
+
+        if (vfm_mapper_section_lost(section) && vfm_mapper_pieces(mapper, &section->section, &wanted, &left, NULL))
+            replace(section, wanted, left, NULL);
+    }
+}
+
+static void on_end(VfmMapListener *listener, bool kept)
+{
+    /* Not right after a failure: what failed would most likely fail again. */
+    if (kept)
+        retry_lost(of_listener(listener));
+}
+
+static const VfmMapListenerOps listener_ops = {
+    .remove = on_remove,
+    .add = on_add,
+    .restore = on_restore,
+    .end = on_end,
+};
+
+/* Drops sections that could not be unmapped: they are the container's now, which ends the whole context. */
+static void abandon_all(VfmMapper *mapper)
+{
+    while (mapper->sections->len) {
+        VfmMapperSection *section = g_ptr_array_remove_index(mapper->sections, mapper->sections->len - 1);
+
+        vfm_mapper_section_abandon(section);
+        vfm_mapper_section_free(section);
+    }
+}
+
+static bool client_start(VfmContainerClient *client, GError **error)
+{
+    VfmMapper *mapper = of_client(client);
+
+    mapper->started = vfm_memory_map_add_listener(mapper->map, &mapper->listener, error);
+    if (!mapper->started)
+        abandon_all(mapper);
+    return mapper->started;
+}
+
+static void client_stop(VfmContainerClient *client)
+{
+    VfmMapper *mapper = of_client(client);
+
+    if (!mapper->started)
+        return;
+    mapper->started = false;
+    vfm_memory_map_remove_listener(mapper->map, &mapper->listener, NULL);
+    abandon_all(mapper);
+}
+
+/* What reshape would do to one section. */
+typedef struct {
+    GArray *wanted, *left; /* NULL: nothing changes */
+} Shape;
+
+static bool client_reshape(VfmContainerClient *client, GError **error)
+{
+    VfmMapper *mapper = of_client(client);
+    g_autofree Shape *shapes = g_new0(Shape, mapper->sections->len + 1);
+    bool settled = true;
+    unsigned done;
+
+    /* First all refusals, without any change; then the changes. */
+    for (unsigned i = 0; i < mapper->sections->len && settled; i++)
+        settled =
+            vfm_mapper_pieces(mapper, &section_at(mapper, i)->section, &shapes[i].wanted, &shapes[i].left, error) &&
+            vfm_mapper_section_check(section_at(mapper, i), error);
+    for (done = 0; done < mapper->sections->len && settled; done++) {
+        VfmMapperSection *section = section_at(mapper, done);
+
+        if (vfm_ranges_equal(section->pieces, shapes[done].wanted))
+            continue;
+        settled = replace(section, g_steal_pointer(&shapes[done].wanted), g_steal_pointer(&shapes[done].left), error);
+    }
+    for (unsigned i = 0; i < mapper->sections->len; i++) {
+        g_clear_pointer(&shapes[i].wanted, g_array_unref);
+        g_clear_pointer(&shapes[i].left, g_array_unref);
+    }
+    return settled;
+}
+
+static const VfmContainerClientOps client_ops = {
+    .start = client_start,
+    .stop = client_stop,
+    .reshape = client_reshape,
+};
+
+VfmMapper *vfm_mapper_new(VfmContainer *container, VfmMemoryMap *map, const VfmMapperOptions *options, GError **error)
+{
+    VfmMapper *mapper = g_new0(VfmMapper, 1);
+
+    mapper->client.ops = &client_ops;
+    mapper->listener.ops = &listener_ops;
+    mapper->container = container;
+    mapper->map = map;
+    mapper->windows = options && options->windows ? vfm_ranges_copy(options->windows) : NULL;
+    mapper->page_granular = options && options->page_granular;
+    mapper->sections = g_ptr_array_new();
+    if (!vfm_container_set_client(container, &mapper->client, error)) {
+        if (mapper->windows)
+            g_array_unref(mapper->windows);
+        g_ptr_array_unref(mapper->sections);
+        g_free(mapper);
+        return NULL;
+    }
+    return mapper;
+}
+
+void vfm_mapper_free(VfmMapper *mapper)
+{
+    if (!mapper)
+        return;
+    vfm_container_clear_client(mapper->container);
+    if (mapper->windows)
+        g_array_unref(mapper->windows);
+    g_ptr_array_unref(mapper->sections);
+    g_free(mapper);
+}
+
+VfmContainer *vfm_mapper_container(const VfmMapper *mapper)
+{
+    return mapper->container;
+}
+
+VfmMemoryMap *vfm_mapper_map(const VfmMapper *mapper)
+{
+    return mapper->map;
+}
