@@ -549,7 +549,7 @@ static bool container_start(VfmContainerClient *client, GError **error)
     return true;
 }
 
-static bool container_reshape(VfmContainerClient *client, const GArray *usable, const char *device, GError **error)
+static bool container_reshape(VfmContainerClient *client, GError **error)
 {
     VfmGuestDma *dma = (VfmGuestDma *)client;
 
@@ -557,15 +557,16 @@ static bool container_reshape(VfmContainerClient *client, const GArray *usable, 
         return false;
     for (GTreeNode *node = g_tree_node_first(dma->pieces); node; node = g_tree_node_next(node)) {
         Piece *piece = g_tree_node_key(node);
+        g_autofree char *obstacle = NULL;
 
-        if (!vfm_ranges_contain(usable, piece->start, piece->last)) {
-            g_set_error(
-                error, VFM_REFUSED, VFM_REFUSED_RESERVED,
-                "%s can't reach guest memory %#" G_GINT64_MODIFIER "x-%#" G_GINT64_MODIFIER
-                "x, which is in use: a reserved region of its IOMMU group or the end of its aperture is in the way",
-                device, piece->start, piece->last);
-            return false;
-        }
+        if (vfm_ranges_contain(vfm_container_usable(dma->container), piece->start, piece->last))
+            continue;
+        obstacle = vfm_container_obstacle(dma->container, piece->start, piece->last);
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_RESERVED,
+                    "guest memory %#" G_GINT64_MODIFIER "x-%#" G_GINT64_MODIFIER "x is in use and must stay reachable: "
+                    "it is %s",
+                    piece->start, piece->last, obstacle);
+        return false;
     }
     return true;
 }
