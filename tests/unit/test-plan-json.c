@@ -20,6 +20,7 @@ static int setup(void **state)
     Fixture *f = g_new0(Fixture, 1);
 
     f->domain = vfm_domain_new();
+    g_free(f->domain->name);
     f->domain->name = g_strdup("web");
     f->plan.memory = g_ptr_array_new_with_free_func(g_free);
     f->plan.containers = g_ptr_array_new_with_free_func(g_free);
