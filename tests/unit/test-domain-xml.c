@@ -340,6 +340,125 @@ static void test_many_vcpus_imply_an_iommu(void **state)
     assert_int_equal(without->iommus->len, 0);
 }
 
+#define QEMU                                                                                                           \
+    "<domain type='kvm' xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>" MEM DEV "<memballoon model='none'/>"    \
+    "<hostdev type='usb'/><hostdev type='mdev' model='vfio-pci'><source><address uuid='u-1'/></source></hostdev>"      \
+    "</devices>"
+
+static void test_commandline_devices_in_both_forms(void **state)
+{
+    static const char text[] = QEMU
+        "<q:commandline>"
+        "<q:arg value='-device'/><q:arg value='vfio-pci,host=1:0.0,id=g0,iommufd=i0'/>"
+        "<q:arg value='--device'/><q:arg value='{\"driver\":\"vfio-pci\",\"host\":\"0001:22:00.1\"}'/>"
+        "<q:arg value='-device'/><q:arg value='vfio-pci,sysfsdev=/sys/bus/mdev/devices/u-2,x-balloon-allowed=on'/>"
+        "<q:arg value='-device'/><q:arg value='vfio-pci,sysfsdev=/sys/bus/pci/devices/0000:03:00.0'/>"
+        "<q:arg value='-device'/>"
+        "<q:arg value='{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/run/s\"}}'/>"
+        "<q:arg value='-netdev'/><q:arg value='vhost-vdpa,id=n0,vhostdev=/dev/vhost-vdpa-3'/>"
+        "<q:arg value='-netdev'/><q:arg value='user,id=n1'/>"
+        "<q:arg value='-drive'/><q:arg value='file=nvme://0000:04:00.0/1,if=none'/>"
+        "<q:arg value='-blockdev'/><q:arg value='{\"driver\":\"nvme\",\"device\":\"0000:05:00.0\",\"namespace\":1}'/>"
+        "<q:arg value='-cpu'/><q:arg value='host'/>"
+        "<q:arg value='-object'/><q:arg value='memory-backend-memfd,id=m0,size=8G,share=on'/>"
+        "<q:arg value='-device'/>"
+        "<q:arg value='virtio-mem-pci,memdev=m0,node=0,block-size=4M,requested-size=1G,memaddr=0x200000000'/>"
+        "<q:arg value='-device'/><q:arg value='intel-iommu,caching-mode=on,aw-bits=48,intremap=auto'/>"
+        "<q:arg value='-device'/><q:arg value='virtio-balloon-pci,free-page-reporting=on'/>"
+        "<q:env name='A' value='-device'/></q:commandline></domain>";
+    static const struct {
+        VfmAssignedKind kind;
+        const char *address;
+    } expected[] = {
+        {VFM_ASSIGNED_MDEV, "u-1"},
+        {VFM_ASSIGNED_PCI, "0000:01:00.0"},
+        {VFM_ASSIGNED_PCI, "0001:22:00.1"},
+        {VFM_ASSIGNED_MDEV, "u-2"},
+        {VFM_ASSIGNED_PCI, "0000:03:00.0"},
+        {VFM_ASSIGNED_USER, "/run/s"},
+        {VFM_ASSIGNED_VDPA, "/dev/vhost-vdpa-3"},
+        {VFM_ASSIGNED_NVME, "0000:04:00.0"},
+        {VFM_ASSIGNED_NVME, "0000:05:00.0"},
+    };
+    g_autoptr(VfmDomain) domain = parse(text);
+    const VfmMemoryDevice *vmem = memory(domain, 0);
+    const VfmIommu *iommu = domain->iommus->pdata[0];
+
+    assert_int_equal(domain->assigned->len, sizeof(expected) / sizeof(expected[0]));
+    for (guint i = 0; i < domain->assigned->len; i++) {
+        assert_int_equal(assigned(domain, i)->kind, expected[i].kind);
+        assert_string_equal(assigned(domain, i)->address, expected[i].address);
+        assert_int_equal(assigned(domain, i)->via, i ? VFM_VIA_COMMANDLINE : VFM_VIA_HOSTDEV);
+    }
+    assert_string_equal(assigned(domain, 1)->alias, "g0");
+    assert_true(assigned(domain, 1)->iommufd && !assigned(domain, 2)->iommufd);
+    assert_int_equal(assigned(domain, 3)->balloon_allowed, VFM_ON);
+    assert_int_equal(domain->memory_devices->len, 1);
+    assert_true(vmem->from_commandline);
+    assert_int_equal(vmem->model, VFM_MEM_VIRTIO_MEM);
+    assert_int_equal(vmem->size, 8 * GIB);
+    assert_int_equal(vmem->block.value, 4 * MIB);
+    assert_int_equal(vmem->requested.value, GIB);
+    assert_int_equal(vmem->base.value, 0x200000000);
+    assert_int_equal(vmem->shared, VFM_ON);
+    assert_int_equal(domain->boot, 4 * GIB); /* libvirt does not count what it does not see */
+    assert_true(iommu->from_commandline);
+    assert_int_equal(iommu->caching_mode, VFM_ON);
+    assert_int_equal(iommu->aw_bits.value, 48);
+    assert_true(domain->balloon.present);
+    assert_int_equal(domain->balloon.free_page_reporting, VFM_ON);
+}
+
+static void test_properties_from_outside_find_their_device(void **state)
+{
+    /* The USB device is hostdev0, the mdev hostdev1: libvirt counts all hostdevs. */
+    static const char *const ways[] = {
+        "<q:override><q:device alias='hostdev1'><q:frontend>"
+        "<q:property name='x-balloon-allowed' type='bool' value='true'/></q:frontend></q:device></q:override></domain>",
+        "<q:commandline><q:arg value='-set'/><q:arg value='device.hostdev1.x-balloon-allowed=on'/></q:commandline>"
+        "</domain>",
+    };
+
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        g_autofree char *text = g_strconcat(QEMU, ways[i], NULL);
+        g_autoptr(VfmDomain) domain = parse(text);
+
+        assert_int_equal(assigned(domain, 0)->balloon_allowed, VFM_ON);
+    }
+}
+
+static void test_policy(void **state)
+{
+    g_autoptr(VfmDomain) domain =
+        parse(HEAD MEM "<metadata><a:b xmlns:a='urn:a'><policy/></a:b>\n<policy xmlns='urn:vfiomem:domain:1'>\n"
+                       "<!-- ours --><mapping owner='helper' backend='iommufd' required='yes'/>\n"
+                       "<budget mappings='1000' headroom='10'/>\n<balloon inhibited='resize'/>\n"
+                       "<window start='0x100000000' size='1073741824'/>\n<window start='0' size='0x1000'/>\n"
+                       "<resize min='1' max='8' unit='GiB'/></policy></metadata></domain>");
+    g_autoptr(VfmDomain) bytes = parse(HEAD MEM "<metadata><policy xmlns='urn:vfiomem:domain:1'>"
+                                                "<resize min='4294967296'/></policy></metadata></domain>");
+    const VfmPolicy *policy = &domain->policy;
+
+    assert_true(policy->present && policy->required && policy->resize_present);
+    assert_int_equal(policy->owner, VFM_OWNER_HELPER);
+    assert_int_equal(policy->backend, VFM_BACKEND_IOMMUFD);
+    assert_int_equal(policy->budget_mappings.value, 1000);
+    assert_int_equal(policy->budget_headroom.value, 10);
+    assert_int_equal(policy->balloon, VFM_BALLOON_RESIZE);
+    assert_int_equal(policy->windows->len, 2);
+    assert_int_equal(g_array_index(policy->windows, VfmWindow, 0).start, 0x100000000);
+    assert_int_equal(g_array_index(policy->windows, VfmWindow, 0).size, GIB);
+    assert_int_equal(policy->resize_min.value, GIB);
+    assert_int_equal(policy->resize_max.value, 8 * GIB);
+    assert_int_equal(policy->line, 6);
+    assert_int_equal(policy->mapping_line, 7);
+    assert_int_equal(policy->budget_line, 8);
+    assert_int_equal(policy->resize_line, 12);
+    assert_int_equal(bytes->policy.resize_min.value, 4 * GIB);
+    assert_int_equal(bytes->policy.owner, VFM_OWNER_QEMU);
+    assert_int_equal(bytes->policy.balloon, VFM_BALLOON_REFUSE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +474,9 @@ int main(void)
         cmocka_unit_test(test_backing_and_limits),
         cmocka_unit_test(test_machine_and_cpu),
         cmocka_unit_test(test_many_vcpus_imply_an_iommu),
+        cmocka_unit_test(test_commandline_devices_in_both_forms),
+        cmocka_unit_test(test_properties_from_outside_find_their_device),
+        cmocka_unit_test(test_policy),
     };
 
     return cmocka_run_group_tests_name("domain-xml", tests, NULL, NULL);
