@@ -333,7 +333,8 @@ static unsigned nesting(const char *text, gsize length)
         } else if (text[i] == '"') {
             quoted = true;
         } else if (text[i] == '{' || text[i] == '[') {
-            deepest = MAX(deepest, ++depth);
+            depth++; /* not inside MAX(), which evaluates it twice */
+            deepest = MAX(deepest, depth);
         } else if ((text[i] == '}' || text[i] == ']') && depth) {
             depth--;
         }
