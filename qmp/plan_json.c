@@ -14,6 +14,9 @@ static void write_assigned(VfmJsonOut *out, const VfmDomain *domain)
     for (guint i = 0; i < domain->assigned->len; i++) {
         const VfmAssigned *assigned = g_ptr_array_index(domain->assigned, i);
 
+        /* An interface of a network that may be no pool of devices at all: a finding says so. */
+        if (assigned->unresolved)
+            continue;
         vfm_json_out_object(out, NULL);
         vfm_json_out_string(out, "kind", vfm_assigned_kind_name(assigned->kind));
         vfm_json_out_string(out, "address", assigned->address);
