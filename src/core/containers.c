@@ -96,7 +96,8 @@ static VfmPlanContainer *add_container(VfmPlan *plan, const VfmAssigned *first, 
 static void join(VfmPlanContainer *container, const VfmAssigned *assigned, unsigned index)
 {
     g_array_append_val(container->assigned, index);
-    if (vfm_assigned_is_channel(assigned))
+    /* vfio-user: the server maps and pins in a process of its own, QEMU only tells it where memory is. */
+    if (vfm_assigned_is_channel(assigned) || assigned->kind == VFM_ASSIGNED_USER)
         return;
     container->pins = true;
     if (assigned->kind != VFM_ASSIGNED_MDEV)

@@ -41,9 +41,14 @@ static uint64_t mapped_bytes(const VfmPlan *plan, const VfmDomain *domain)
     }
     for (guint i = 0; i < plan->memory->len; i++) {
         const VfmPlanMemory *memory = g_ptr_array_index(plan->memory, i);
+        const VfmMemoryDevice *device = g_ptr_array_index(domain->memory_devices, i);
+        uint64_t size = memory->size;
 
-        if (memory->model != VFM_MEM_SGX_EPC)
-            bytes = vfm_add(bytes, memory->size);
+        if (memory->model == VFM_MEM_SGX_EPC)
+            continue; /* protected memory, which VFIO leaves out */
+        if (memory->model == VFM_MEM_NVDIMM && device->label.set && device->label.value < size)
+            size -= device->label.value; /* the label is no guest memory */
+        bytes = vfm_add(bytes, size);
     }
     return bytes;
 }
