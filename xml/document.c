@@ -3,6 +3,7 @@
 
 #include <libxml/parser.h>
 #include <libxml/xmlerror.h>
+#include <string.h>
 
 #include "element.h"
 #include "error.h"
@@ -41,6 +42,21 @@ static void set_parse_error(xmlParserCtxt *context, const char *file, GError **e
                     "this is not well-formed XML: %s%s", last->message ? last->message : "unknown reason", hint);
 }
 
+/* libxml2 takes a NUL as the end and says nothing about what stands behind it. libvirt's own XML is UTF-8 without any.
+ */
+static bool refuse_nul(const char *text, gsize length, const char *file, GError **error)
+{
+    const char *nul = memchr(text, '\0', length);
+    unsigned line = 1;
+
+    if (!nul)
+        return true;
+    for (const char *at = text; at < nul; at++)
+        line += *at == '\n';
+    vfm_xml_fail_at(error, file, line, VFM_INPUT_SYNTAX, "a NUL byte stands here; domain XML is text in UTF-8");
+    return false;
+}
+
 xmlDoc *vfm_xml_document_parse(const char *text, gsize length, const char *file, GError **error)
 {
     g_autoptr(xmlParserCtxt) context = NULL;
@@ -57,6 +73,8 @@ xmlDoc *vfm_xml_document_parse(const char *text, gsize length, const char *file,
         vfm_xml_fail_at(error, file, 1, VFM_INPUT_SYNTAX, "the input is empty");
         return NULL;
     }
+    if (!refuse_nul(text, length, file, error))
+        return NULL;
     context = xmlNewParserCtxt();
     if (!context)
         g_error("out of memory for an XML parser");
