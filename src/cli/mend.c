@@ -98,7 +98,6 @@ VfmMended *vfm_mend(VfmNegotiator *negotiator, const VfmInputs *inputs, const Vf
         char *edited;
 
         now.text = mended->text;
-        now.length = strlen(mended->text);
         g_clear_pointer(&mended->after, vfm_negotiated_free);
         mended->after = vfm_negotiate(negotiator, inputs, input, &now, error);
         if (!mended->after)
@@ -113,6 +112,7 @@ VfmMended *vfm_mend(VfmNegotiator *negotiator, const VfmInputs *inputs, const Vf
         add_changes(mended->changes, edits, mended->after);
         g_free(mended->text);
         mended->text = edited;
+        now.length = strlen(edited); /* at first that of the input, which may hold a NUL and is then refused */
     }
     g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_CONFLICT,
                 "%s: changes do not settle: each brings up another; please report this domain", vfm_input_name(input));
