@@ -42,18 +42,26 @@ static void set_parse_error(xmlParserCtxt *context, const char *file, GError **e
                     "this is not well-formed XML: %s%s", last->message ? last->message : "unknown reason", hint);
 }
 
-/* libxml2 takes a NUL as the end and says nothing about what stands behind it. libvirt's own XML is UTF-8 without any.
- */
+/* UTF-16 and UTF-32 are told by their first bytes: a byte order mark, or the '<' with its NULs. */
+static bool is_wide(const char *text, gsize length)
+{
+    const unsigned char *byte = (const unsigned char *)text;
+
+    return length >= 2 && ((byte[0] == 0xfe && byte[1] == 0xff) || (byte[0] == 0xff && byte[1] == 0xfe) || !byte[0] ||
+                           (byte[0] == '<' && !byte[1]));
+}
+
+/* libxml2 takes a NUL as the end of a text and says nothing about what stands behind it. */
 static bool refuse_nul(const char *text, gsize length, const char *file, GError **error)
 {
-    const char *nul = memchr(text, '\0', length);
+    const char *nul = is_wide(text, length) ? NULL : memchr(text, '\0', length);
     unsigned line = 1;
 
     if (!nul)
         return true;
     for (const char *at = text; at < nul; at++)
         line += *at == '\n';
-    vfm_xml_fail_at(error, file, line, VFM_INPUT_SYNTAX, "a NUL byte stands here; domain XML is text in UTF-8");
+    vfm_xml_fail_at(error, file, line, VFM_INPUT_SYNTAX, "a NUL byte stands here; domain XML is text");
     return false;
 }
 

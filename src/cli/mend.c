@@ -91,7 +91,7 @@ VfmMended *vfm_mend(VfmNegotiator *negotiator, const VfmInputs *inputs, const Vf
     g_autoptr(VfmMended) mended = g_new0(VfmMended, 1);
     VfmInputText now = *text; /* a view: its text is @mended's */
 
-    mended->text = g_strndup(text->text, text->length);
+    mended->text = g_memdup2(text->text, text->length + 1);
     mended->changes = g_ptr_array_new_with_free_func(change_free);
     for (unsigned round = 0; round < ROUNDS_MAX; round++) {
         g_autoptr(GPtrArray) edits = NULL;
@@ -102,6 +102,13 @@ VfmMended *vfm_mend(VfmNegotiator *negotiator, const VfmInputs *inputs, const Vf
         mended->after = vfm_negotiate(negotiator, inputs, input, &now, error);
         if (!mended->after)
             return NULL;
+        /* The parser takes UTF-16, but what follows handles strings. */
+        if (memchr(now.text, '\0', now.length)) {
+            g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_UNSUPPORTED,
+                        "%s: the encoding can't be edited byte by byte; convert the file to UTF-8",
+                        vfm_input_name(input));
+            return NULL;
+        }
         mended->after->options.emulator = emulator;
         edits = vfm_plan_edits(mended->after->plan, mended->after->domain, &mended->after->options);
         if (!edits->len)

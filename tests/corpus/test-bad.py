@@ -211,6 +211,13 @@ def places():
     report.case("standard input", refused("-", 0, ["'four'"], ["check"], data=b"<domain type='kvm'><memory>four</memory></domain>"))
     report.case("empty standard input", refused("-", 0, ["empty"], ["check"], data=b""))
     report.case("an endless standard input", refused("-", 0, ["16 MiB"], ["check"], data=b" " * (20 << 20)))
+    wide = os.path.join(scratch, "wide.xml")
+    with open(wide, "w", encoding="utf-16") as out:
+        out.write("<domain type='kvm'><name>wide</name><memory unit='GiB'>1</memory></domain>")
+    status, out, err = corpus.run(["check", "--no-host", "--format", "json", wide])
+    report.case("UTF-16, check", [] if status == 0 and b'"wide"' in out else ["status %d: %s" % (status, err)])
+    report.case("UTF-16, apply", refused(wide, 0, ["UTF-8"], ["apply"]))
+    os.unlink(wide)
     # One bad file among good ones: the good ones are still judged, and the status says 2.
     good = corpus.path_of("virtio-mem-fits")
     status, out, err = corpus.run(["check", good, os.path.join(BAD, "truncated.xml"), good])
