@@ -226,6 +226,14 @@ fake_device()
     : > "/dev/vfio/$2"
 }
 
+# fake_function ADDRESS GROUP PARENT: an SR-IOV virtual function of the device PARENT.
+fake_function()
+{
+    fake_device "$1" "$2" 0x020000
+    ln -sfn "/sys/bus/pci/devices/$3" "/sys/bus/pci/devices/$1/physfn"
+    ln -sfn "/sys/bus/pci/devices/$1" "/sys/bus/pci/devices/$3/virtfn0"
+}
+
 # fake_reserved GROUP START END TYPE: one more line in the group's reserved regions.
 fake_reserved()
 {
