@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "policy_text.h"
+
+#include "error.h"
+
+#include <string.h>
+
+static const char *const balloon_names[] = {
+    [VFM_BALLOON_REFUSE] = "refuse", [VFM_BALLOON_RESIZE] = "resize", [VFM_BALLOON_PASS] = "pass"};
+
+const char *vfm_balloon_policy_name(VfmBalloonPolicy policy)
+{
+    return (size_t)policy < G_N_ELEMENTS(balloon_names) ? balloon_names[policy] : "unknown";
+}
+
+bool vfm_balloon_policy_from_name(VfmBalloonPolicy *policy, const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(balloon_names); i++) {
+        if (g_strcmp0(name, balloon_names[i]) == 0) {
+            *policy = (VfmBalloonPolicy)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool set_count(VfmMaybe *count, const char *value)
+{
+    guint64 number;
+
+    if (!g_ascii_string_to_unsigned(value, 10, 0, G_MAXUINT64, &number, NULL))
+        return false;
+    *count = VFM_SOME(number);
+    return true;
+}
+
+static bool set_word(VfmPolicy *policy, const char *key, const char *value)
+{
+    if (strcmp(key, "balloon") == 0)
+        return vfm_balloon_policy_from_name(&policy->balloon, value);
+    if (strcmp(key, "mappings") == 0)
+        return set_count(&policy->budget_mappings, value);
+    if (strcmp(key, "headroom") == 0)
+        return set_count(&policy->budget_headroom, value);
+    if (strcmp(key, "required") != 0 || (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0))
+        return false;
+    policy->required = strcmp(value, "yes") == 0;
+    return true;
+}
+
+bool vfm_policy_from_text(VfmPolicy *policy, const char *text, GError **error)
+{
+    g_auto(GStrv) words = g_strsplit_set(text, " \t\r\n", -1);
+
+    for (char **word = words; *word; word++) {
+        char *equals = strchr(*word, '=');
+
+        if (!**word)
+            continue;
+        if (equals)
+            *equals = '\0';
+        if (!equals || !set_word(policy, *word, equals + 1)) {
+            g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_SYNTAX,
+                        "policy: cannot use '%s%s%s'; known are balloon=refuse|resize|pass, required=yes|no, "
+                        "mappings=N and headroom=N",
+                        *word, equals ? "=" : "", equals ? equals + 1 : "");
+            return false;
+        }
+        policy->present = true;
+    }
+    return true;
+}
+
+char *vfm_policy_to_text(const VfmPolicy *policy)
+{
+    GString *out = g_string_new(NULL);
+
+    g_string_append_printf(out, "balloon=%s required=%s", vfm_balloon_policy_name(policy->balloon),
+                           policy->required ? "yes" : "no");
+    if (policy->budget_mappings.set)
+        g_string_append_printf(out, " mappings=%" G_GUINT64_FORMAT, policy->budget_mappings.value);
+    if (policy->budget_headroom.set)
+        g_string_append_printf(out, " headroom=%" G_GUINT64_FORMAT, policy->budget_headroom.value);
+    return g_string_free(out, FALSE);
+}
+
+char *vfm_policy_file(const char *folder, const char *uuid)
+{
+    if (!uuid || !g_uuid_string_is_valid(uuid))
+        return NULL;
+    return g_strdup_printf("%s/%s.policy", folder ? folder : VFM_POLICY_FOLDER, uuid);
+}

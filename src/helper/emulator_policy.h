@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * emulator_policy.h - what vfiomem-qemu and the helper read besides their arguments.
+ *
+ * The domain's policy, from the file that the hook left for it or from
+ * VFIOMEM_POLICY; and which emulator is configured for a target. Missing files
+ * are no policy; unusable ones are logged and count as none. Reads, never writes.
+ */
+#pragma once
+
+#include "domain.h"
+
+/* The policy of the domain whose QEMU has these arguments (-uuid); the environment wins over the file. */
+VfmPolicy vfm_emulator_policy(char *const *argv);
+
+bool vfm_emulator_helper_required(char *const *argv);
+
+/* The path that /etc/vfiomem/emulators gives for @target in a line "target = path", or NULL. To be freed. */
+char *vfm_emulator_configured(const char *target);

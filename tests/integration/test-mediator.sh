@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# vfiomem-qemu as <emulator>: libvirt must notice nothing but what it is meant to.
+. "$VFIOMEM_INTEGRATION_DIR/lib.sh"
+
+emulator=$VFIOMEM_BUILD/src/helper/vfiomem-qemu
+helpers()
+{
+    pgrep -f "^$VFIOMEM_BUILD/src/helper/vfiomem-helper " || true
+}
+no_helper()
+{
+    [ -z "$(helpers)" ]
+}
+monitor()
+{
+    virsh -q qemu-monitor-command "$@"
+}
+
+daemon_start
+
+DOMAIN_EMULATOR=$emulator
+domain one > /run/one.xml
+check "a domain with our emulator is defined" define /run/one.xml
+check "probing left nothing behind" no_helper
+check "it starts" virsh start one
+check "beside one helper (a supervisor and its worker)" test "$(helpers | wc -l)" = 2
+pid=$(guest_pid one)
+check "libvirt's process is QEMU itself" says qemu-system readlink "/proc/$pid/exe"
+check "QEMU has no child" test -z "$(pgrep -P "$pid")"
+check "commands are answered" says '"running":true' monitor one '{"execute":"query-status"}'
+check "unknown ones as well" says CommandNotFound monitor one '{"execute":"no-such-thing"}'
+check "it pauses" virsh suspend one
+check "it is paused" guest_is one paused
+check "it resumes" virsh resume one
+check "it resets" virsh reset one
+check "the balloon shrinks" virsh setmem one 32M --live
+
+for round in 1 2 3; do
+    check "the daemon restarts ($round)" daemon_restart
+    check "and finds the guest" guest_is one running
+    check "and can command it" virsh suspend one
+    check "and resume it" virsh resume one
+done
+check "the guest is saved" virsh save one /run/one.save
+check "nothing of ours is left after saving" wait_for 5 no_helper
+check "it is restored" virsh restore /run/one.save
+check "it is running again" guest_is one running
+check "it is destroyed" virsh destroy one
+check "nothing of ours is left after destroying" wait_for 5 no_helper
+finish

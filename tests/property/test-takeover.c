@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Workers die by SIGKILL at random moments while a client talks to QEMU: in the middle of messages, with descriptors in
+ * flight, while clients come and go. Whatever happens, QEMU must get every request once and in order with the
+ * descriptor that belongs to it, and the client every answer. The seed is printed; VFIOMEM_SEED repeats a run (as far
+ * as the scheduler lets it).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "supervisor.h"
+
+#define KILLS 300
+#define CLIENTS 12
+#define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\r\n"
+
+typedef struct {
+    int socket;
+    GString *in, *out; /* received and not cut into lines; still to send */
+    GQueue *fds;       /* received */
+    GQueue *to_send;   /* of FdMark*, ascending */
+    size_t sent;       /* bytes of @out gone since it was created */
+} Peer;
+
+typedef struct {
+    size_t at;
+    int fd;
+} FdMark;
+
+/* What a request's descriptor holds. */
+typedef struct {
+    uint64_t number, client;
+} Tag;
+
+typedef struct {
+    GRand *rand;
+    pid_t supervisor;
+    char *path;
+    Peer qemu, client;
+    bool greeted, negotiated;
+    uint64_t asked, received, answered; /* request numbers: next to ask, next QEMU expects, next answer expected */
+    unsigned kills, clients, fds_checked, events, stale;
+} World;
+
+static void peer_init(Peer *peer, int socket)
+{
+    *peer = (Peer){socket, g_string_new(NULL), g_string_new(NULL), g_queue_new(), g_queue_new(), 0};
+}
+
+static void peer_clear(Peer *peer)
+{
+    close(peer->socket);
+    g_string_free(peer->in, TRUE);
+    g_string_free(peer->out, TRUE);
+    while (!g_queue_is_empty(peer->fds))
+        close(GPOINTER_TO_INT(g_queue_pop_head(peer->fds)));
+    g_queue_free(peer->fds);
+    g_queue_free_full(peer->to_send, g_free);
+}
+
+static void peer_say(Peer *peer, const char *text, int fd)
+{
+    if (fd >= 0) {
+        FdMark *mark = g_new(FdMark, 1);
+
+        *mark = (FdMark){peer->sent + peer->out->len, fd};
+        g_queue_push_tail(peer->to_send, mark);
+    }
+    g_string_append(peer->out, text);
+}
+
+/* A random piece of what waits, cut where a descriptor belongs. */
+static void peer_send(Peer *peer, GRand *rand)
+{
+    g_autofree VfmTransfer *transfer = g_new0(VfmTransfer, 1);
+    FdMark *mark = g_queue_peek_head(peer->to_send), *next;
+    size_t most = (size_t)g_rand_int_range(rand, 1, 200), length = MIN(peer->out->len, most), bytes;
+    unsigned n_fds = 0;
+
+    if (peer->out->len == 0)
+        return;
+    if (mark && mark->at > peer->sent)
+        length = MIN(length, mark->at - peer->sent);
+    else if (mark)
+        n_fds = 1;
+    next = n_fds ? g_queue_peek_nth(peer->to_send, 1) : NULL;
+    if (next)
+        length = MIN(length, next->at - peer->sent);
+    vfm_transfer_prepare_send(transfer, peer->out->str, length, mark ? &mark->fd : NULL, n_fds);
+    if (vfm_transfer_send(transfer, peer->socket) != 0)
+        return;
+    assert_true(vfm_transfer_done(transfer, &bytes));
+    peer->sent += bytes;
+    g_string_erase(peer->out, 0, (gssize)bytes);
+    if (n_fds) {
+        close(mark->fd);
+        g_free(g_queue_pop_head(peer->to_send));
+    }
+}
+
+/* False at the end of the stream. */
+static bool peer_receive(Peer *peer)
+{
+    g_autofree VfmTransfer *transfer = g_new0(VfmTransfer, 1);
+    int fds[VFM_FD_MESSAGE_MAX], status;
+    char data[512];
+    bool truncated;
+    size_t bytes;
+
+    vfm_transfer_prepare_receive(transfer, data, sizeof(data));
+    status = vfm_transfer_receive(transfer, peer->socket);
+    if (status != 0)
+        return status == EAGAIN;
+    assert_true(vfm_transfer_done(transfer, &bytes));
+    for (unsigned i = 0, n = vfm_transfer_fds(transfer, fds, &truncated); i < n; i++)
+        g_queue_push_tail(peer->fds, GINT_TO_POINTER(fds[i]));
+    g_string_append_len(peer->in, data, (gssize)bytes);
+    return bytes > 0;
+}
+
+/* QEMU needs no line ends between texts, and gets none after the last text of a client that left just then. */
+static char *peer_text(Peer *peer)
+{
+    VfmFrame frame;
+    VfmFrameResult result;
+    char *text = NULL;
+    size_t used;
+
+    vfm_frame_init(&frame, SIZE_MAX, false);
+    result = vfm_frame_feed(&frame, peer->in->str, peer->in->len, &used);
+    assert_int_not_equal(result, VFM_FRAME_BAD);
+    if (result == VFM_FRAME_MESSAGE) {
+        text = g_strstrip(g_strndup(peer->in->str, used));
+        g_string_erase(peer->in, 0, (gssize)used);
+    }
+    return text;
+}
+
+/* libvirt reads lines, and an empty one would end its trust in the monitor. */
+static char *peer_line(Peer *peer)
+{
+    char *end = strstr(peer->in->str, "\r\n"), *line;
+
+    if (!end)
+        return NULL;
+    line = g_strndup(peer->in->str, (gsize)(end - peer->in->str));
+    g_string_erase(peer->in, 0, end + 2 - peer->in->str);
+    return line;
+}
+
+static int tagged_memory(Tag tag)
+{
+    int fd = memfd_create("request", MFD_CLOEXEC);
+
+    assert_int_equal(pwrite(fd, &tag, sizeof(tag), 0), sizeof(tag));
+    return fd;
+}
+
+/* The descriptor of this very request. A text that a former client left half sent may have sent its descriptor ahead,
+ * with the end of the text before: the kernel hands both over in one piece. */
+static void take_descriptor(World *world, const Tag *wanted)
+{
+    Tag tag;
+
+    do {
+        int fd = GPOINTER_TO_INT(g_queue_pop_head(world->qemu.fds));
+
+        assert_true(fd > 0);
+        assert_int_equal(pread(fd, &tag, sizeof(tag), 0), sizeof(tag));
+        close(fd);
+        world->stale += tag.client < wanted->client;
+    } while (tag.client < wanted->client);
+    assert_int_equal(tag.number, wanted->number);
+    assert_int_equal(tag.client, wanted->client);
+    assert_true(world->stale < 2 * world->clients);
+}
+
+static void qemu_hears(World *world, const char *line)
+{
+    g_autofree char *answer = NULL;
+    const char *id = strstr(line, "\"id\": \"vfiomem-");
+    uint64_t number;
+    Tag tag;
+
+    if (id) {
+        answer = g_strdup_printf("{\"return\": {}, \"id\": %.*s}\r\n", (int)(strchr(id + 6, ',') - id - 6), id + 6);
+    } else if (strstr(line, "qmp_capabilities")) {
+        answer = g_strdup("{\"return\": {}, \"id\": \"hello\"}\r\n");
+    } else {
+        assert_int_equal(sscanf(line, "{\"execute\": \"work\", \"id\": %lu", &number), 1);
+        assert_int_equal(number, world->received); /* once, and in order */
+        world->received++;
+        if (strstr(line, "\"fd\"")) {
+            tag.number = number;
+            assert_int_equal(sscanf(strstr(line, "\"fd\""), "\"fd\": %lu", &tag.client), 1);
+            take_descriptor(world, &tag);
+            world->fds_checked++;
+        }
+        answer = g_strdup_printf("{\"return\": {\"pad\": \"%0*d\"}, \"id\": %lu}\r\n",
+                                 g_rand_int_range(world->rand, 1, 700), 0, number);
+    }
+    if (g_rand_int_range(world->rand, 0, 4) == 0)
+        peer_say(&world->qemu, "{\"timestamp\": {}, \"event\": \"NOISE\"}\r\n", -1);
+    peer_say(&world->qemu, answer, -1);
+}
+
+static void client_hears(World *world, const char *line)
+{
+    uint64_t number;
+    const char *id = strstr(line, "\"id\": ");
+
+    assert_true(line[0] == '{' && line[strlen(line) - 1] == '}');
+    assert_null(strstr(line, "vfiomem-")); /* nothing of ours gets through */
+    if (strstr(line, "\"QMP\"")) {
+        assert_false(world->greeted);
+        world->greeted = true;
+        peer_say(&world->client, "{\"execute\": \"qmp_capabilities\", \"id\": \"hello\"}\r\n", -1);
+    } else if (strstr(line, "\"event\"")) {
+        assert_true(world->negotiated || world->clients == 1);
+        world->events++;
+    } else if (strstr(line, "\"hello\"")) {
+        assert_false(world->negotiated);
+        world->negotiated = true;
+    } else {
+        assert_non_null(id);
+        assert_int_equal(sscanf(id, "\"id\": %lu", &number), 1);
+        assert_int_equal(number, world->answered); /* once, and in order */
+        world->answered++;
+    }
+}
+
+static void connect_client(World *world)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_strlcpy(address.sun_path, world->path, sizeof(address.sun_path));
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    peer_init(&world->client, fd);
+    world->greeted = world->negotiated = false;
+    world->clients++;
+}
+
+/* Asks for work, pipelined, some of it with a descriptor. */
+static void client_asks(World *world)
+{
+    while (world->negotiated && world->asked - world->answered < 6) {
+        bool with_fd = g_rand_boolean(world->rand);
+        g_autofree char *argument = with_fd ? g_strdup_printf("\"fd\": %u", world->clients) : g_strdup("");
+        g_autofree char *text =
+            g_strdup_printf("{\"execute\": \"work\", \"id\": %lu, \"arguments\": {%s}}\r\n", world->asked, argument);
+
+        peer_say(&world->client, text, with_fd ? tagged_memory((Tag){world->asked, world->clients}) : -1);
+        world->asked++;
+    }
+}
+
+/* Leaves in the middle of everything. What was sent whole is carried out; answers to it go nowhere. */
+static void client_leaves(World *world)
+{
+    size_t cut = world->client.out->len;
+
+    while (world->client.out->len && world->client.out->len >= cut / 2 + 1) {
+        struct pollfd slot = {.fd = world->client.socket, .events = POLLOUT};
+
+        poll(&slot, 1, 1000);
+        peer_send(&world->client, world->rand);
+    }
+    peer_clear(&world->client);
+}
+
+static pid_t worker_of(pid_t supervisor)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/children", (int)supervisor, (int)supervisor);
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL) && *text ? (pid_t)atoi(text) : 0;
+}
+
+static void kill_worker(World *world)
+{
+    pid_t worker = worker_of(world->supervisor);
+
+    if (worker > 0 && kill(worker, SIGKILL) == 0)
+        world->kills++;
+}
+
+static pid_t start_supervisor(const char *path, int *qemu)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), pair[2];
+    pid_t pid;
+
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(listener, 5), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    pid = fork();
+    if (pid == 0) {
+        VfmJournal *journal = vfm_journal_new(NULL);
+        VfmSockets sockets = {listener, pair[0], -1};
+
+        close(pair[1]);
+        freopen("/dev/null", "w", stderr); /* a line for each worker */
+        _exit(vfm_supervisor_run(journal, &sockets, NULL, NULL));
+    }
+    close(listener);
+    close(pair[0]);
+    *qemu = pair[1];
+    return pid;
+}
+
+static unsigned open_descriptors(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int)pid);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    unsigned n = 0;
+
+    while (dir && g_dir_read_name(dir))
+        n++;
+    return n;
+}
+
+static void turn(World *world)
+{
+    struct pollfd slots[2] = {
+        {.fd = world->qemu.socket, .events = (short)(POLLIN | (world->qemu.out->len ? POLLOUT : 0))},
+        {.fd = world->client.socket, .events = (short)(POLLIN | (world->client.out->len ? POLLOUT : 0))}};
+    char *line;
+
+    assert_true(poll(slots, 2, 20000) > 0); /* nothing for 20 s: a request or an answer was lost */
+    if (slots[0].revents & POLLOUT)
+        peer_send(&world->qemu, world->rand);
+    if (slots[1].revents & POLLOUT)
+        peer_send(&world->client, world->rand);
+    if (slots[0].revents & (POLLIN | POLLHUP))
+        assert_true(peer_receive(&world->qemu));
+    if (slots[1].revents & (POLLIN | POLLHUP))
+        assert_true(peer_receive(&world->client));
+    while ((line = peer_text(&world->qemu))) {
+        qemu_hears(world, line);
+        g_free(line);
+    }
+    while ((line = peer_line(&world->client))) {
+        client_hears(world, line);
+        g_free(line);
+    }
+}
+
+/* QEMU must have answered everything the former client had asked, and nothing of that may reach the new one. */
+static void change_client(World *world)
+{
+    client_leaves(world);
+    connect_client(world);
+    while (!world->negotiated)
+        turn(world);
+    world->answered = world->asked = world->received;
+}
+
+static void test_no_request_is_lost_doubled_or_reordered(void **state)
+{
+    const char *seed_text = g_getenv("VFIOMEM_SEED");
+    guint32 seed = seed_text ? (guint32)strtoul(seed_text, NULL, 0) : g_random_int();
+    g_autofree char *folder = g_dir_make_tmp("vfiomem-takeover-XXXXXX", NULL);
+    World world = {.rand = g_rand_new_with_seed(seed), .path = g_build_filename(folder, "monitor", NULL)};
+    unsigned until_leaving = 400, quiet;
+    int qemu, status;
+
+    print_message("seed %u\n", seed);
+    world.supervisor = start_supervisor(world.path, &qemu);
+    peer_init(&world.qemu, qemu);
+    peer_say(&world.qemu, GREETING, -1);
+    connect_client(&world);
+    while (world.kills < KILLS || world.clients < CLIENTS) {
+        client_asks(&world);
+        turn(&world);
+        if (g_rand_int_range(world.rand, 0, 12) == 0)
+            kill_worker(&world);
+        if (--until_leaving == 0) {
+            until_leaving = (unsigned)g_rand_int_range(world.rand, 200, 800);
+            change_client(&world);
+        }
+    }
+    while (world.answered != world.asked)
+        turn(&world);
+    print_message("%lu requests, %u descriptors, %u clients, %u events, %u workers killed\n", world.received,
+                  world.fds_checked, world.clients, world.events, world.kills);
+    assert_true(world.fds_checked > 50 && world.events > 50);
+    quiet = open_descriptors(world.supervisor);
+    assert_true(quiet <= 7); /* standard ones, listener, QEMU's and the client's: none in flight was forgotten */
+    peer_clear(&world.qemu);
+    while (peer_receive(&world.client))
+        ;
+    assert_int_equal(waitpid(world.supervisor, &status, 0), world.supervisor);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    peer_clear(&world.client);
+    unlink(world.path);
+    rmdir(folder);
+    g_free(world.path);
+    g_rand_free(world.rand);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_request_is_lost_doubled_or_reordered),
+    };
+
+    return cmocka_run_group_tests_name("takeover", tests, NULL, NULL);
+}
