@@ -11,7 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* "2 MiB", "126 GiB", "513 KiB", "17 bytes": the largest power-of-1024 unit that divides @bytes. Caller frees. */
+/* "2 MiB", "126 GiB", "17 bytes": the largest power-of-1024 unit that divides @bytes, or two of them where that
+ * would be a long number: "192 GiB + 512 KiB". Caller frees. */
 char *vfm_amount(uint64_t bytes);
 
 /* @value rounded up to a multiple of @to (not 0, any value); UINT64_MAX if it does not fit in 64 bits. */

@@ -4,7 +4,7 @@
 #include "block_choice.h"
 #include "negotiation.h"
 
-/* "set <block> of virtio-mem ua-vm0 (line 12) to 4 MiB; ...", NULL if nothing would help. */
+/* "set <block> of virtio-mem ua-vm0 (line 12) to 4 MiB, of ...", NULL if nothing would help. */
 static char *block_fix(const VfmNegotiation *n)
 {
     g_autoptr(GString) text = g_string_new(NULL);
@@ -20,9 +20,10 @@ static char *block_fix(const VfmNegotiation *n)
             continue;
         label = vfm_memory_label(n->domain, i);
         amount = vfm_amount(block);
-        g_string_append_printf(text, "%s%s of %s", text->len ? ", " : "set <block> to ", amount, label);
+        g_string_append_printf(text, "%s %s", text->len ? ", of" : "set <block> of", label);
         if (memory->line)
             g_string_append_printf(text, " (line %u)", memory->line);
+        g_string_append_printf(text, " to %s", amount);
     }
     if (!text->len)
         return NULL;

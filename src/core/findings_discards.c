@@ -69,7 +69,9 @@ static void find_conflicts(VfmNegotiation *n)
     if (disable && require)
         vfm_note(n, VFM_FINDING_DISCARD_CONFLICT, disable->line ? disable->line : require->line,
                  g_strdup_printf("remove one of the two%s",
-                                 strstr(disable->holder, "hostdev") ? "" : ", or assign the device as a <hostdev>"),
+                                 g_str_has_prefix(disable->holder, "launchSecurity")
+                                     ? ""
+                                     : ", or assign the device as a <hostdev>: VFIO and virtio-mem go together"),
                  "%s forbids all discards of guest memory and %s needs them: QEMU refuses whichever comes second",
                  disable->holder, require->holder);
 }
@@ -132,27 +134,28 @@ static void find_balloon(VfmNegotiation *n)
         hold = first_hold(n->plan, VFM_HOLD_DISABLE_ALL);
     line = balloon->line ? balloon->line : hold ? hold->line : 0;
     if (mdev)
-        vfm_note(n, VFM_FINDING_MDEV_BALLOON_INHIBITED, line,
-                 g_strdup_printf("if the vendor driver pins only what it uses, set x-balloon-allowed=on for %s through "
-                                 "<qemu:override>; else <memballoon model='none'/>",
-                                 mdev->alias ? mdev->alias : "the device's alias"),
-                 "the memory balloon%s does nothing while %s is assigned, though a mediated device may keep it: pages "
-                 "that the guest gives up stay with QEMU",
-                 origin, who);
+        vfm_note(
+            n, VFM_FINDING_MDEV_BALLOON_INHIBITED, line,
+            g_strdup_printf("if the vendor driver pins only what it uses, set x-balloon-allowed=on for %s through "
+                            "<qemu:override>; else <memballoon model='none'/>",
+                            mdev->alias ? mdev->alias : "the device's alias"),
+            "the memory balloon%s frees nothing because of %s, though a mediated device may keep it working: pages "
+            "that the guest gives up stay with QEMU",
+            origin, who);
     else
         vfm_note(n, VFM_FINDING_BALLOON_INHIBITED, line,
                  g_strdup("use <memballoon model='none'/>, and a virtio-mem device where memory must come and go"),
-                 "the memory balloon%s frees nothing while %s is assigned: `virsh setmem` reports success, the guest "
+                 "the memory balloon%s frees nothing because of %s: `virsh setmem` reports success, the guest "
                  "loses memory and the host gets none",
                  origin, who);
     if (balloon->free_page_reporting == VFM_ON)
         vfm_note(n, VFM_FINDING_FREE_PAGE_REPORTING_INHIBITED, balloon->line,
                  g_strdup("set freePageReporting='off'; `vfiomem apply` does it"),
-                 "free page reporting costs the guest work and frees nothing while %s is assigned", who);
+                 "free page reporting costs the guest work and frees nothing because of %s", who);
     if (balloon->autodeflate == VFM_ON)
         vfm_note(n, VFM_FINDING_AUTODEFLATE_INHIBITED, balloon->line,
                  g_strdup("set autodeflate='off'; `vfiomem apply` does it"),
-                 "autodeflate has nothing to give back while %s is assigned: the balloon never freed anything", who);
+                 "autodeflate has nothing to give back: because of %s the balloon never freed anything", who);
 }
 
 static void find_migration(VfmNegotiation *n)
@@ -160,7 +163,8 @@ static void find_migration(VfmNegotiation *n)
     const VfmPlan *plan = n->plan;
     g_autofree char *who = NULL;
 
-    if (!vfm_holds_count(plan, VFM_HOLD_DISABLE_ALL) && !vfm_holds_count(plan, VFM_HOLD_DISABLE_UNCOORDINATED))
+    if (!plan->containers->len ||
+        (!vfm_holds_count(plan, VFM_HOLD_DISABLE_ALL) && !vfm_holds_count(plan, VFM_HOLD_DISABLE_UNCOORDINATED)))
         return;
     who = inhibitors(plan);
     vfm_note(n, VFM_FINDING_MIGRATION_RESTRICTED, 0, NULL,
