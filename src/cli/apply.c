@@ -30,6 +30,9 @@ static const char *wrong_use(const ApplyOptions *options, const VfmInputs *input
             return "standard input cannot be changed in place";
         if (input->kind == VFM_INPUT_DOMAIN)
             return "a domain of libvirt's is changed with `vfiomem define --domain`, not in place";
+        /* The daemon neither notices such a change nor keeps it. */
+        if (g_str_has_prefix(input->name, "/etc/libvirt/"))
+            return "files of libvirt's own are not changed in place; use `vfiomem define --domain`";
     }
     return NULL;
 }
@@ -45,7 +48,7 @@ static int apply_one(const char *command, const ApplyOptions *options, VfmNegoti
     int status;
 
     if (text)
-        mended = vfm_mend(negotiator, inputs, input, text, options->emulator, &error);
+        mended = vfm_mend(negotiator, inputs, input, text, &error);
     if (!mended) {
         vfm_complain(terminal, command, error->message);
         return VFM_EXIT_UNUSABLE;
@@ -75,7 +78,8 @@ static int apply(const char *command, const ApplyOptions *options, char **operan
     inputs = vfm_inputs_new(&options->input, operands, count, &error);
     if (inputs && (wrong = wrong_use(options, inputs)))
         return vfm_usage_error(command, "%s", wrong);
-    if (!inputs || !vfm_negotiator_init(&negotiator, &options->host, &options->input, command, &terminal, &error))
+    if (!inputs || !vfm_negotiator_init(&negotiator, &options->host, &options->input, command, &terminal, &error) ||
+        !vfm_negotiator_set_emulator(&negotiator, options->emulator, &error))
         return vfm_command_error(&terminal, command, error);
     for (guint i = 0; i < inputs->list->len; i++) {
         const VfmInput *input = g_ptr_array_index(inputs->list, i);
@@ -110,8 +114,7 @@ int vfm_command_apply(int argc, char **argv)
         {VFM_OPTION_TITLE, 0, NULL, NULL, "Options", NULL},
         {VFM_OPTION_FLAG, 0, "diff", NULL, "show the changes as a unified diff instead", &options.diff},
         {VFM_OPTION_FLAG, 'i', "in-place", NULL, "change the files themselves; may be several", &options.in_place},
-        {VFM_OPTION_TEXT, 0, "emulator", "PATH", "where vfiomem-qemu is, for guests that want the helper",
-         &options.emulator},
+        VFM_EMULATOR_OPTION(&options.emulator),
         VFM_INPUT_OPTIONS(&options.input),
         VFM_HOST_OPTIONS(&options.host),
         {0},

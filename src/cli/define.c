@@ -26,7 +26,7 @@ static int define_one(const char *command, const DefineOptions *options, VfmNego
     int status;
 
     if (text)
-        mended = vfm_mend(negotiator, inputs, input, text, options->emulator, &error);
+        mended = vfm_mend(negotiator, inputs, input, text, &error);
     if (!mended) {
         vfm_complain(terminal, command, error->message);
         return VFM_EXIT_UNUSABLE;
@@ -64,7 +64,8 @@ static int define(const char *command, const DefineOptions *options, char **oper
 
     vfm_terminal_init(&terminal);
     inputs = vfm_inputs_new(&options->input, operands, count, &error);
-    if (!inputs || !vfm_negotiator_init(&negotiator, &options->host, &options->input, command, &terminal, &error))
+    if (!inputs || !vfm_negotiator_init(&negotiator, &options->host, &options->input, command, &terminal, &error) ||
+        !vfm_negotiator_set_emulator(&negotiator, options->emulator, &error))
         return vfm_command_error(&terminal, command, error);
     for (guint i = 0; i < inputs->list->len; i++) {
         const VfmInput *input = g_ptr_array_index(inputs->list, i);
@@ -97,8 +98,7 @@ int vfm_command_define(int argc, char **argv)
         {VFM_OPTION_TITLE, 0, NULL, NULL, "Options", NULL},
         {VFM_OPTION_FLAG, 'n', "dry-run", NULL, "show the changes as a unified diff, define nothing", &options.dry_run},
         {VFM_OPTION_FLAG, 0, "force", NULL, "define domains that have errors left, too", &options.force},
-        {VFM_OPTION_TEXT, 0, "emulator", "PATH", "where vfiomem-qemu is, for guests that want the helper",
-         &options.emulator},
+        VFM_EMULATOR_OPTION(&options.emulator),
         VFM_INPUT_OPTIONS(&options.input),
         VFM_HOST_OPTIONS(&options.host),
         {0},

@@ -86,7 +86,7 @@ static void add_changes(GPtrArray *changes, const GPtrArray *edits, const VfmNeg
 }
 
 VfmMended *vfm_mend(VfmNegotiator *negotiator, const VfmInputs *inputs, const VfmInput *input, const VfmInputText *text,
-                    const char *emulator, GError **error)
+                    GError **error)
 {
     g_autoptr(VfmMended) mended = g_new0(VfmMended, 1);
     VfmInputText now = *text; /* a view: its text is @mended's */
@@ -109,7 +109,6 @@ VfmMended *vfm_mend(VfmNegotiator *negotiator, const VfmInputs *inputs, const Vf
                         vfm_input_name(input));
             return NULL;
         }
-        mended->after->options.emulator = emulator;
         edits = vfm_plan_edits(mended->after->plan, mended->after->domain, &mended->after->options);
         if (!edits->len)
             return g_steal_pointer(&mended);

@@ -22,9 +22,9 @@ typedef struct {
     VfmNegotiated *after; /* of @text: what is left to say */
 } VfmMended;
 
-/* @emulator: of vfiomem-qemu, for domains whose policy wants the helper; NULL: the installed one. NULL with @error. */
+/* NULL with @error. */
 VfmMended *vfm_mend(VfmNegotiator *negotiator, const VfmInputs *inputs, const VfmInput *input, const VfmInputText *text,
-                    const char *emulator, GError **error);
+                    GError **error);
 void vfm_mended_free(VfmMended *mended);
 
 /* Tells on standard error what was changed and why, and what is left. Returns VFM_EXIT_FINDINGS if errors are left. */

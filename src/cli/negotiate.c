@@ -92,6 +92,20 @@ bool vfm_negotiator_init(VfmNegotiator *negotiator, const VfmHostOptions *option
     return true;
 }
 
+bool vfm_negotiator_set_emulator(VfmNegotiator *negotiator, const char *path, GError **error)
+{
+    g_autofree char *name = path ? g_path_get_basename(path) : NULL;
+
+    /* By this name it is known again, by negotiation and by itself. */
+    if (path && (path[0] != '/' || !g_str_has_prefix(name, "vfiomem-qemu"))) {
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_USAGE, "--emulator=%s: not the absolute path of vfiomem-qemu",
+                    path);
+        return false;
+    }
+    negotiator->emulator = path ? path : VFM_BINDIR "/vfiomem-qemu";
+    return true;
+}
+
 void vfm_negotiator_clear(VfmNegotiator *negotiator)
 {
     vfm_host_free(negotiator->host);
@@ -120,6 +134,7 @@ VfmNegotiated *vfm_negotiate(VfmNegotiator *negotiator, const VfmInputs *inputs,
         return NULL;
     result->options = (VfmPlanOptions){
         .host = negotiator->host,
+        .emulator = negotiator->emulator,
         .libvirt_version = first_version(negotiator->libvirt_version, text->libvirt_version,
                                          root ? vfm_libvirt_version_below(root) : 0),
         .qemu_version = first_version(negotiator->qemu_version, text->qemu_version,

@@ -22,6 +22,12 @@ typedef struct {
     const char *qemu;    /* --qemu-version */
 } VfmHostOptions;
 
+/* Row for commands that write XML. */
+#define VFM_EMULATOR_OPTION(target)                                                                                    \
+    {                                                                                                                  \
+        VFM_OPTION_TEXT, 0, "emulator", "PATH", "where vfiomem-qemu is, for guests that want the helper", (target)     \
+    }
+
 /* Rows for a command's option table. */
 #define VFM_HOST_OPTIONS(host)                                                                                         \
     {VFM_OPTION_TITLE, 0, NULL, NULL, "The host to plan for (default: this machine)", NULL},                           \
@@ -37,6 +43,7 @@ typedef struct {
     VfmHost *host; /* NULL: unknown */
     char *root;    /* where @host's groups, and what is installed, can be looked up; NULL: nowhere */
     unsigned libvirt_version, qemu_version; /* as given; 0: not given */
+    const char *emulator;                   /* vfiomem-qemu for domains whose policy wants the helper; borrowed */
 } VfmNegotiator;
 
 typedef struct {
@@ -49,6 +56,9 @@ typedef struct {
  * That this machine cannot be read, unasked, is only complained about on @terminal. */
 bool vfm_negotiator_init(VfmNegotiator *negotiator, const VfmHostOptions *options, const VfmInputOptions *inputs,
                          const char *command, VfmTerminal *terminal, GError **error);
+
+/* Where vfiomem-qemu is; NULL: where it was installed. False with VFM_INPUT_USAGE if @path cannot be it. */
+bool vfm_negotiator_set_emulator(VfmNegotiator *negotiator, const char *path, GError **error);
 void vfm_negotiator_clear(VfmNegotiator *negotiator);
 
 /* Parses, resolves networks if the domain came from a daemon, negotiates. NULL with @error. */
