@@ -342,7 +342,10 @@ static void forget_newcomer(VfmContainer *container, bool attached, uint64_t pag
         container->mappings = container->pinned = container->peer = 0;
         return;
     }
-    if ((attached && !read_limits(container, &second)) || !reshape(container, container->page != page, &second))
+    if (attached && !read_limits(container, &second))
+        vfm_error_append(error, "the way back failed too: %s", second->message);
+    /* Tried twice: if an unmap fails now, the narrower state would stay for no reason that lasts. */
+    else if (!reshape(container, container->page != page, NULL) && !reshape(container, true, &second))
         vfm_error_append(error, "the way back failed too: %s", second->message);
 }
 

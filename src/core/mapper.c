@@ -22,6 +22,20 @@ unsigned vfm_mapper_find(const VfmMapper *mapper, uint64_t address)
     return low;
 }
 
+/* The section that stands for @place. Sections don't overlap, unless one is stale: then all are looked at. */
+static int find_exact(const VfmMapper *mapper, const VfmSection *place)
+{
+    for (unsigned i = mapper->stale ? 0 : vfm_mapper_find(mapper, place->address); i < mapper->sections->len; i++) {
+        const VfmSection *section = &section_at(mapper, i)->section;
+
+        if (section->address == place->address && section->size == place->size && section->region == place->region)
+            return (int)i;
+        if (!mapper->stale && section->address > place->address)
+            break;
+    }
+    return -1;
+}
+
 static VfmMapper *of_listener(VfmMapListener *listener)
 {
     return (VfmMapper *)((char *)listener - offsetof(VfmMapper, listener));
@@ -30,6 +44,39 @@ static VfmMapper *of_listener(VfmMapListener *listener)
 static VfmMapper *of_client(VfmContainerClient *client)
 {
     return (VfmMapper *)((char *)client - offsetof(VfmMapper, client));
+}
+
+/* What is known beforehand: reserved regions, apertures, alignment, and the number of mappings. */
+static bool on_check(VfmMapListener *listener, const GArray *removed, const GArray *added, GError **error)
+{
+    VfmMapper *mapper = of_listener(listener);
+    uint64_t freed = 0, needed = 0, bytes = 0;
+
+    for (unsigned i = 0; i < removed->len; i++) {
+        const VfmSection *place = &g_array_index((GArray *)removed, VfmSection, i);
+        int index = find_exact(mapper, place);
+        uint64_t mappings = 0, unused;
+
+        if (index >= 0)
+            vfm_mapper_section_count(section_at(mapper, (unsigned)index), &mappings, &unused);
+        freed += mappings;
+    }
+    for (unsigned i = 0; i < added->len; i++) {
+        const VfmSection *place = &g_array_index((GArray *)added, VfmSection, i);
+        g_autoptr(GArray) wanted = NULL;
+        g_autoptr(GArray) left = NULL;
+
+        if (!vfm_mapper_pieces(mapper, place, &wanted, &left, error))
+            return false;
+        needed += vfm_mapper_needed(mapper, place, wanted, &bytes);
+        if (needed > freed && needed - freed > vfm_container_left(mapper->container)) {
+            vfm_mapper_explain(mapper, place, needed - freed, bytes, error,
+                               g_error_new(VFM_REFUSED, VFM_REFUSED_BUDGET, "%s: not enough mappings left",
+                                           vfm_container_name(mapper->container)));
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool on_add(VfmMapListener *listener, const VfmSection *place, GError **error)
@@ -41,7 +88,8 @@ static bool on_add(VfmMapListener *listener, const VfmSection *place, GError **e
     if (!vfm_mapper_pieces(mapper, place, &wanted, &left, error))
         return false;
     section = vfm_mapper_section_new(mapper, place, wanted, left);
-    if (!vfm_mapper_section_map(section, error)) {
+    section->pending = place->region->kind == VFM_REGION_BAR;
+    if (!section->pending && !vfm_mapper_section_map(section, false, error)) {
         vfm_mapper_section_free(section);
         return false;
     }
@@ -52,12 +100,14 @@ static bool on_add(VfmMapListener *listener, const VfmSection *place, GError **e
 static bool on_remove(VfmMapListener *listener, const VfmSection *place, GError **error)
 {
     VfmMapper *mapper = of_listener(listener);
-    unsigned index = vfm_mapper_find(mapper, place->address);
+    int index = find_exact(mapper, place);
 
-    g_return_val_if_fail(index < mapper->sections->len, true);
-    if (!vfm_mapper_section_unmap(section_at(mapper, index), error))
+    g_return_val_if_fail(index >= 0, true);
+    if (!vfm_mapper_section_unmap(section_at(mapper, (unsigned)index), error)) {
+        mapper->stale = true;
         return false;
-    vfm_mapper_section_free(g_ptr_array_remove_index(mapper->sections, index));
+    }
+    vfm_mapper_section_free(g_ptr_array_remove_index(mapper->sections, (unsigned)index));
     return true;
 }
 
@@ -89,7 +139,7 @@ static bool replace(VfmMapperSection *section, GArray *wanted, GArray *left, GEr
     g_array_unref(section->left);
     section->wanted = wanted;
     section->left = left;
-    if (!vfm_mapper_section_map(section, NULL))
+    if (!vfm_mapper_section_map(section, true, NULL))
         vfm_mapper_section_lose(section);
     return true;
 }
@@ -106,14 +156,48 @@ static void retry_lost(VfmMapper *mapper)
     }
 }
 
+static bool in_map(const VfmMapper *mapper, const VfmSection *place)
+{
+    const VfmSection *section = vfm_memory_map_find(mapper->map, place->address);
+
+    return section && section->address == place->address && section->size == place->size &&
+           section->offset == place->offset && section->region == place->region;
+}
+
+/* Removes what the map does not have: left over where the way back of a failed change failed itself. */
+static void drop_stale(VfmMapper *mapper)
+{
+    mapper->stale = false;
+    for (unsigned i = 0; i < mapper->sections->len;) {
+        VfmMapperSection *section = section_at(mapper, i);
+
+        if (in_map(mapper, &section->section)) {
+            i++;
+        } else if (vfm_mapper_section_unmap(section, NULL)) {
+            vfm_mapper_section_free(g_ptr_array_remove_index(mapper->sections, i));
+        } else {
+            mapper->stale = true;
+            i++;
+        }
+    }
+}
+
 static void on_end(VfmMapListener *listener, bool kept)
 {
-    /* Not right after a failure: what failed would most likely fail again. */
-    if (kept)
-        retry_lost(of_listener(listener));
+    VfmMapper *mapper = of_listener(listener);
+
+    if (mapper->stale)
+        drop_stale(mapper);
+    for (unsigned i = 0; i < mapper->sections->len; i++) {
+        if (section_at(mapper, i)->pending)
+            vfm_mapper_section_map(section_at(mapper, i), true, NULL); /* of a BAR: never fails */
+        section_at(mapper, i)->pending = false;
+    }
+    retry_lost(mapper);
 }
 
 static const VfmMapListenerOps listener_ops = {
+    .check = on_check,
     .remove = on_remove,
     .add = on_add,
     .restore = on_restore,

@@ -49,7 +49,7 @@ typedef enum {
     VFM_LEFT_MISALIGNED,  /* address and memory differ within a page: can't be mapped at all */
     VFM_LEFT_RESERVED,    /* not RAM, in a reserved region or outside the aperture */
     VFM_LEFT_UNSUPPORTED, /* a peer's BAR, and the backend can't hold BARs */
-    VFM_LEFT_FAILED,      /* a peer's BAR, and the kernel refused it */
+    VFM_LEFT_FAILED,      /* a peer's BAR, or ROM when a device came or went, and the kernel refused it */
     VFM_LEFT_LOST         /* was mapped, had to go for a change that failed, and could not be mapped again */
 } VfmLeftReason;
 

@@ -20,6 +20,7 @@ typedef struct {
     VfmTranslationListener translations;
     bool listening; /* to whichever of the two the region has */
     bool sparse;    /* one mapping per block */
+    bool pending;   /* a peer's BAR: mapped at the end of the transaction, when RAM has what it needs */
     GArray *wanted; /* of VfmIovaRange: whole pages that may be mapped, ascending, not touching across a gap */
     GArray *pieces; /* of VfmIovaRange: those of @wanted that are mapped, block by block or whole */
     GArray *left;   /* of VfmLeft */
@@ -35,6 +36,7 @@ struct VfmMapper {
     GArray *windows; /* NULL: everything */
     bool page_granular;
     bool started;
+    bool stale;          /* a section could not be removed on the way back of a failed change */
     GPtrArray *sections; /* of VfmMapperSection, ascending */
 };
 
@@ -55,8 +57,9 @@ bool vfm_mapper_is_sparse(const VfmMapper *mapper, const VfmRegion *region);
 VfmMapperSection *vfm_mapper_section_new(VfmMapper *mapper, const VfmSection *section, GArray *wanted, GArray *left);
 void vfm_mapper_section_free(VfmMapperSection *section);
 
-/* Maps what is wanted and starts to listen. All or nothing, but for peers' BARs, which go to the list. */
-bool vfm_mapper_section_map(VfmMapperSection *section, GError **error);
+/* Maps what is wanted and starts to listen. All or nothing, but for peers' BARs and, with @partly, ROM: of
+ * those what can't be mapped goes to the list. */
+bool vfm_mapper_section_map(VfmMapperSection *section, bool partly, GError **error);
 /* Unmaps all of it in one call and stops to listen. Nothing changed on failure. */
 bool vfm_mapper_section_unmap(VfmMapperSection *section, GError **error);
 /* Stops to listen without unmapping: the container ends, and everything in it. */
@@ -72,6 +75,9 @@ bool vfm_mapper_section_lost(const VfmMapperSection *section);
 void vfm_mapper_section_count(const VfmMapperSection *section, uint64_t *mappings, uint64_t *bytes);
 /* Mappings that all of it would take with every block populated and in blocks of at least @block bytes. */
 uint64_t vfm_mapper_section_at_full(const VfmMapperSection *section, uint64_t block);
+
+/* Mappings that vfm_mapper_section_map() will make of @wanted, and their bytes; peers' BARs don't count. */
+uint64_t vfm_mapper_needed(const VfmMapper *mapper, const VfmSection *section, const GArray *wanted, uint64_t *bytes);
 
 /* Index of the first section that ends above @address. */
 unsigned vfm_mapper_find(const VfmMapper *mapper, uint64_t address);

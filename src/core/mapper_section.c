@@ -212,22 +212,37 @@ static void regain(VfmMapperSection *section, uint64_t start, uint64_t last)
     }
 }
 
+/* Whether a page in use within start..last is mapped as part of something larger. */
+static bool mapped_as_part(const VfmMapperSection *section, uint64_t start, uint64_t last)
+{
+    const VfmSection *place = &section->section;
+
+    for (unsigned i = vfm_ranges_lower_bound(section->pieces, start); i < section->pieces->len; i++) {
+        const VfmIovaRange *piece = piece_at(section->pieces, i);
+        uint64_t from = MAX(piece->start, start);
+
+        if (piece->start > last)
+            break;
+        if (vfm_discard_any_populated(place->region->discard, place->offset + (from - place->address),
+                                      MIN(piece->last, last) - from + 1))
+            return true;
+    }
+    return false;
+}
+
 static bool on_discard(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error)
 {
     VfmMapperSection *section = of_discards(listener);
     uint64_t start = address_of(section, offset);
 
-    if (!section->sparse) {
-        if (vfm_ranges_lower_bound(section->pieces, start) == section->pieces->len ||
-            piece_at(section->pieces, vfm_ranges_lower_bound(section->pieces, start))->start > start + size - 1)
-            return true;
+    if (!section->sparse && mapped_as_part(section, start, start + size - 1)) {
         g_set_error(error, VFM_REFUSED, VFM_REFUSED_INHIBITED,
                     "%s: %s is mapped for assigned devices as a whole, its pages can't be given back; remove the "
                     "devices or follow the balloon page by page",
                     vfm_container_name(section->mapper->container), section->section.region->name);
         return false;
     }
-    if (!unmap_range(section, start, start + size - 1, error))
+    if (section->sparse && !unmap_range(section, start, start + size - 1, error))
         return false;
     regain(section, start, start + size - 1);
     return true;
@@ -360,8 +375,8 @@ void vfm_mapper_section_free(VfmMapperSection *section)
     g_free(section);
 }
 
-/* Peers' BARs: each piece that the backend does not take goes to the list. */
-static void map_peer(VfmMapperSection *section)
+/* Maps what goes: each piece that the backend does not take is put on the list. */
+static void map_each(VfmMapperSection *section)
 {
     for (unsigned i = 0; i < section->wanted->len; i++) {
         const VfmIovaRange *piece = piece_at(section->wanted, i);
@@ -430,7 +445,7 @@ static void stop_listening(VfmMapperSection *section)
         vfm_translation_remove_listener(region->translation, &section->translations);
 }
 
-bool vfm_mapper_section_map(VfmMapperSection *section, GError **error)
+bool vfm_mapper_section_map(VfmMapperSection *section, bool partly, GError **error)
 {
     if (section->sparse) {
         g_array_append_vals(section->pieces, section->wanted->data, section->wanted->len);
@@ -439,8 +454,8 @@ bool vfm_mapper_section_map(VfmMapperSection *section, GError **error)
         g_array_set_size(section->pieces, 0);
         return false;
     }
-    if (section->section.region->kind == VFM_REGION_BAR)
-        map_peer(section);
+    if (section->section.region->kind == VFM_REGION_BAR || (partly && section->section.region->kind == VFM_REGION_ROM))
+        map_each(section);
     else if (!map_whole(section, error))
         return false;
     if (start_listening(section, error))
@@ -530,6 +545,25 @@ void vfm_mapper_section_count(const VfmMapperSection *section, uint64_t *mapping
         return;
     }
     count_mapped(section, section->section.address, vfm_section_last(&section->section), mappings, bytes);
+}
+
+uint64_t vfm_mapper_needed(const VfmMapper *mapper, const VfmSection *section, const GArray *wanted, uint64_t *bytes)
+{
+    uint64_t needed = 0;
+
+    for (unsigned i = 0; section->region->kind != VFM_REGION_BAR && i < wanted->len; i++) {
+        const VfmIovaRange *piece = piece_at(wanted, i);
+        uint64_t size = piece->last - piece->start + 1;
+
+        if (vfm_mapper_is_sparse(mapper, section->region)) {
+            needed += vfm_discard_count(section->region->discard, section->offset + (piece->start - section->address),
+                                        size, &size);
+        } else {
+            needed++;
+        }
+        *bytes += size;
+    }
+    return needed;
 }
 
 uint64_t vfm_mapper_section_at_full(const VfmMapperSection *section, uint64_t block)

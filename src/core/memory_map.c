@@ -176,6 +176,15 @@ static bool tell(VfmMemoryMap *map, const GArray *removed, const GArray *added, 
     bool kept = true;
 
     map->notifying = true;
+    for (unsigned i = 0; i < map->listeners->len && kept; i++) {
+        VfmMapListener *listener = map->listeners->pdata[i];
+
+        kept = !listener->ops->check || listener->ops->check(listener, removed, added, error);
+    }
+    if (!kept) {
+        map->notifying = false;
+        return false;
+    }
     for (unsigned i = 0; i < map->listeners->len; i++) {
         VfmMapListener *listener = map->listeners->pdata[i];
 
@@ -318,9 +327,12 @@ bool vfm_memory_map_move(VfmMemoryMap *map, unsigned id, uint64_t address, int p
 
 bool vfm_memory_map_add_listener(VfmMemoryMap *map, VfmMapListener *listener, GError **error)
 {
+    g_autoptr(GArray) nothing = g_array_new(FALSE, FALSE, sizeof(VfmSection));
     bool kept = true;
 
     g_return_val_if_fail(map->depth == 0 && !map->notifying, false);
+    if (listener->ops->check && !listener->ops->check(listener, nothing, map->sections, error))
+        return false;
     map->notifying = true;
     if (listener->ops->begin)
         listener->ops->begin(listener);

@@ -68,8 +68,11 @@ typedef struct {
 typedef struct VfmMemoryMap VfmMemoryMap;
 typedef struct VfmMapListener VfmMapListener;
 
-/* begin and end may be NULL. Within a transaction: begin, remove..., add..., end. */
+/* All but remove and add may be NULL. Within a transaction: check, begin, remove..., add..., end. */
 typedef struct {
+    /* Whether this change (arrays of VfmSection, ascending) will be refused, as far as that is known beforehand.
+     * Called before anything is touched, so that a refusal disturbs no device. */
+    bool (*check)(VfmMapListener *listener, const GArray *removed, const GArray *added, GError **error);
     void (*begin)(VfmMapListener *listener);
     /* @section is no longer seen. Refusing (nothing changed, @error set) undoes the transaction. */
     bool (*remove)(VfmMapListener *listener, const VfmSection *section, GError **error);
