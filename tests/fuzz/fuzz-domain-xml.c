@@ -10,45 +10,9 @@
 #include "domain_edit.h"
 #include "domain_xml.h"
 #include "error.h"
+#include "every_edit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void add(GPtrArray *edits, VfmEditKind kind, unsigned index, uint64_t value, const char *text)
-{
-    VfmEdit *edit = g_new0(VfmEdit, 1);
-
-    edit->kind = kind;
-    edit->index = index;
-    edit->value = value;
-    edit->text = (char *)text;
-    g_ptr_array_add(edits, edit);
-}
-
-static GPtrArray *all_edits(const VfmDomain *domain)
-{
-    GPtrArray *edits = g_ptr_array_new_with_free_func(g_free);
-
-    for (guint i = 0; i < domain->memory_devices->len; i++) {
-        const VfmMemoryDevice *device = domain->memory_devices->pdata[i];
-
-        if (device->model != VFM_MEM_VIRTIO_MEM)
-            continue;
-        add(edits, VFM_EDIT_BLOCK, i, UINT64_C(4) << 20, NULL);
-        add(edits, VFM_EDIT_REQUESTED, i, UINT64_C(3) << 30, NULL);
-    }
-    for (guint i = 0; i < domain->iommus->len; i++) {
-        const VfmIommu *iommu = domain->iommus->pdata[i];
-
-        if (iommu->model == VFM_IOMMU_INTEL)
-            add(edits, VFM_EDIT_CACHING_MODE, i, 0, NULL);
-    }
-    add(edits, VFM_EDIT_FREE_PAGE_REPORTING_OFF, 0, 0, NULL);
-    add(edits, VFM_EDIT_AUTODEFLATE_OFF, 0, 0, NULL);
-    add(edits, VFM_EDIT_HARD_LIMIT, 0, (UINT64_C(5) << 30) + 1, NULL);
-    add(edits, VFM_EDIT_MEMFD_SHARED, 0, 0, NULL);
-    add(edits, VFM_EDIT_EMULATOR, 0, 0, "/usr/bin/vfiomem-qemu & <co>");
-    return edits;
-}
 
 static void must(bool good, const char *what, const GError *error)
 {
@@ -70,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(g_str_has_prefix(error->message, "fuzz:") && !strchr(error->message, '\n'), "a wrong message", error);
         return 0;
     }
-    edits = all_edits(before);
+    edits = every_edit(before);
     once = vfm_domain_xml_edit((const char *)data, size, "fuzz", edits, &error);
     if (!once) {
         must(g_error_matches(error, VFM_INPUT_ERROR, VFM_INPUT_UNSUPPORTED), "an edit broke the domain", error);
