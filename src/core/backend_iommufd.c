@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What all address spaces of one descriptor share. */
@@ -13,7 +14,7 @@ typedef struct {
     int fd;
     unsigned refs;
     bool no_map_file; /* the kernel said it does not know IOMMU_IOAS_MAP_FILE */
-    GArray *bound;    /* of int: devices that were bound here, and whose attach then failed */
+    GArray *bound;    /* of dev_t: devices that were ever bound here */
 } Context;
 
 typedef struct {
@@ -34,29 +35,55 @@ static void context_unref(Context *context)
 
 static bool take_fd(GArray *fds, int fd)
 {
-    for (guint i = 0; i < fds->len; i++)
+    for (guint i = 0; i < fds->len; i++) {
         if (g_array_index(fds, int, i) == fd) {
             g_array_remove_index_fast(fds, i);
             return true;
         }
+    }
     return false;
+}
+
+static bool was_bound(const Context *context, dev_t node)
+{
+    for (guint i = 0; i < context->bound->len; i++) {
+        if (g_array_index(context->bound, dev_t, i) == node)
+            return true;
+    }
+    return false;
+}
+
+/* An open device is bound to one iommufd for good, also if its attach then fails, or if it is detached while a
+ * duplicate of its descriptor is kept. Binding it again is EINVAL; where the earlier binding was to this very iommufd
+ * that is no obstacle, and where it was not, attaching says so. */
+static bool bind_device(Context *context, const VfmBackendDevice *device, GError **error)
+{
+    struct vfm_vfio_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = context->fd};
+    struct stat info;
+
+    if (fstat(device->fd, &info) < 0) {
+        vfm_set_attach_error(error, "iommufd", device->name, "looking at its descriptor", errno);
+        return false;
+    }
+    bool before = was_bound(context, info.st_rdev);
+    if (ioctl(device->fd, VFM_VFIO_DEVICE_BIND_IOMMUFD, &bind) < 0 && !(errno == EINVAL && before)) {
+        vfm_set_attach_error(error, "iommufd", device->name, "binding it to iommufd", errno);
+        return false;
+    }
+    if (!before)
+        g_array_append_val(context->bound, info.st_rdev);
+    return true;
 }
 
 static bool iommufd_attach(VfmBackend *backend, VfmBackendDevice *device, GError **error)
 {
     Iommufd *self = (Iommufd *)backend;
-    struct vfm_vfio_bind_iommufd bind = {.argsz = sizeof(bind), .iommufd = self->context->fd};
     struct vfm_vfio_attach_iommufd_pt attach = {.argsz = sizeof(attach), .pt_id = self->ioas};
-    /* A number may have been closed and used again since; then binding works, as for any new descriptor. */
-    bool bound_before = take_fd(self->context->bound, device->fd);
 
-    if (ioctl(device->fd, VFM_VFIO_DEVICE_BIND_IOMMUFD, &bind) < 0 && !(errno == EINVAL && bound_before)) {
-        vfm_set_attach_error(error, "iommufd", device->name, "binding it to iommufd", errno);
+    if (!bind_device(self->context, device, error))
         return false;
-    }
     if (ioctl(device->fd, VFM_VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) < 0) {
         vfm_set_attach_error(error, "iommufd", device->name, "giving it the address space", errno);
-        g_array_append_val(self->context->bound, device->fd);
         return false;
     }
     device->device_fd = device->fd;
@@ -87,7 +114,8 @@ static bool iommufd_limits(VfmBackend *backend, VfmBackendLimits *limits, GError
         request.allowed_iovas = (uintptr_t)limits->ranges->data;
         if (ioctl(self->context->fd, VFM_IOMMU_IOAS_IOVA_RANGES, &request) == 0) {
             g_array_set_size(limits->ranges, request.num_iovas);
-            limits->page_sizes = ~(MAX(request.out_iova_alignment, 1) - 1);
+            /* Below a page only while no IOMMU is behind it. */
+            limits->page_sizes = ~(MAX(request.out_iova_alignment, (uint64_t)sysconf(_SC_PAGESIZE)) - 1);
             limits->max_mappings = VFM_NONE;
             limits->memlock = vfm_memlock_limit();
             /* Until kernels map dma-bufs, pinning a BAR is EFAULT (QEMU docs/devel/vfio-iommufd.rst). */
@@ -267,7 +295,7 @@ VfmBackend *vfm_backend_iommufd_new(int iommufd, VfmIommufdAccount account, GErr
         return NULL;
     Context *context = g_new0(Context, 1);
     context->fd = iommufd;
-    context->bound = g_array_new(FALSE, FALSE, sizeof(int));
+    context->bound = g_array_new(FALSE, FALSE, sizeof(dev_t));
     return make(context, ioas);
 }
 
