@@ -10,21 +10,30 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-/* The number after @key in a file of "key number" lines. Without allocation: it is asked thousands of times. */
-static uint64_t number_in(const char *path, const char *key)
+/* All of a small file. Without allocation: some are read thousands of times. */
+static void read_text(const char *path, char *text, size_t room)
 {
-    char text[16384];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = 0, got;
+    size_t length = 0;
+    ssize_t got;
 
     if (fd < 0)
         g_error("%s: %s", path, g_strerror(errno));
-    while ((got = read(fd, text + length, sizeof(text) - 1 - (size_t)length)) > 0)
-        length += got;
+    while ((got = read(fd, text + length, room - 1 - length)) > 0)
+        length += (size_t)got;
     close(fd);
     text[length] = '\0';
+}
+
+/* The number after @key in a file of "key number" lines. */
+static uint64_t number_in(const char *path, const char *key)
+{
+    char text[16384];
+
+    read_text(path, text, sizeof(text));
     for (const char *line = text; line; line = strchr(line, '\n')) {
         line += *line == '\n';
         if (strncmp(line, key, strlen(key)) == 0)
@@ -88,6 +97,33 @@ bool kernel_log_fault(int log, uint64_t iova, uint64_t size)
             g_error("/dev/kmsg: %s", g_strerror(errno));
         }
     }
+}
+
+/* " 24:       3   DMAR-MSI    0-edge      dmar0": L1 has one CPU, so one column. */
+uint64_t kernel_faults(void)
+{
+    char text[16384];
+
+    read_text("/proc/interrupts", text, sizeof(text));
+    char *name = strstr(text, "dmar");
+    if (!name)
+        g_error("/proc/interrupts has no IOMMU");
+    *name = '\0';
+    char *line = strrchr(text, '\n');
+    char *count = strchr(line ? line : text, ':');
+    return count ? strtoull(count + 1, NULL, 10) : 0;
+}
+
+bool kernel_fault_since(uint64_t before)
+{
+    const struct timespec pause = {.tv_nsec = 2000000};
+
+    for (unsigned tries = 0; tries < 2500; tries++) {
+        if (kernel_faults() > before)
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
 }
 
 void kernel_limit_locked(uint64_t bytes)
