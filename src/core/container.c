@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -349,6 +350,13 @@ static void forget_newcomer(VfmContainer *container, bool attached, uint64_t pag
         vfm_error_append(error, "the way back failed too: %s", second->message);
 }
 
+/* Before the backend has taken it. */
+static void drop_fd(Device *device)
+{
+    if (device->backend.fd >= 0)
+        close(device->backend.fd);
+}
+
 bool vfm_container_attach(VfmContainer *container, const VfmContainerDevice *spec, bool *another, GError **error)
 {
     bool first = container->devices->len == 0;
@@ -363,11 +371,22 @@ bool vfm_container_attach(VfmContainer *container, const VfmContainerDevice *spe
                     spec->name);
         return false;
     }
+    /* The backend gets a duplicate, so that the caller's descriptor outlives a failure after the kernel took it. */
+    device = device_new(spec);
+    if (spec->fd >= 0) {
+        device->backend.fd = fcntl(spec->fd, F_DUPFD_CLOEXEC, 0);
+        if (device->backend.fd < 0) {
+            vfm_set_system_error(error, errno, "%s: can't attach %s: duplicating its descriptor", container->name,
+                                 spec->name);
+            device_free(device);
+            return false;
+        }
+    }
     /* What we know of the newcomer is settled first: its conflicts with RAM refuse it, and what is not RAM
      * makes room, because the kernel refuses to attach a device over a mapping it can't have. */
-    device = device_new(spec);
     g_ptr_array_add(container->devices, device);
     if (!reshape(container, false, error)) {
+        drop_fd(device);
         g_ptr_array_set_size(container->devices, (int)container->devices->len - 1);
         return false;
     }
@@ -378,6 +397,7 @@ bool vfm_container_attach(VfmContainer *container, const VfmContainerDevice *spe
             *another = g_error_matches(cause, VFM_SYSTEM_ERROR, EINVAL) ||
                        g_error_matches(cause, VFM_SYSTEM_ERROR, EOPNOTSUPP);
         explain(container, what, error, cause);
+        drop_fd(device);
         forget_newcomer(container, false, page, error);
         return false;
     }
@@ -388,6 +408,8 @@ bool vfm_container_attach(VfmContainer *container, const VfmContainerDevice *spe
         forget_newcomer(container, true, page, error);
         return false;
     }
+    if (spec->fd >= 0)
+        close(spec->fd);
     return true;
 }
 

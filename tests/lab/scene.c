@@ -113,7 +113,7 @@ bool scene_try_attach(Scene *scene, const char *name, GError **error)
     assert_true(group->reserved_known);
     device.reserved = group->reserved;
     if (!vfm_container_attach(scene->container, &device, NULL, error)) {
-        close(device.fd);
+        assert_int_equal(close(device.fd), 0); /* still ours */
         return false;
     }
     Edu *edu = g_new0(Edu, 1);
