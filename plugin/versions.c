@@ -175,26 +175,34 @@ static unsigned version_of_package(const char *text)
     return vfm_version_parse(clean);
 }
 
+/* Mapped rather than read: the file has about a megabyte, and looking through it is most of what a version costs.
+ * dpkg replaces it by rename, so it does not shrink while it is mapped. */
 static unsigned version_of_dpkg(const char *root, const char *emulator)
 {
+    /* qemu-system-common is of the same source as every emulator of it. */
+    static const char heading[] = "\nPackage: qemu-system-common\n";
     g_autofree char *path = g_build_filename(root, "var/lib/dpkg/status", NULL);
-    g_autofree char *text = NULL, *paragraph = NULL;
-    const char *at, *end, *version;
+    g_autoptr(GMappedFile) file = NULL;
+    g_autofree char *paragraph = NULL;
+    const char *text, *at, *end, *version;
     struct stat about;
+    gsize length;
 
     if (!g_str_has_prefix(emulator, "/usr/bin/qemu-system-"))
         return 0;
-    if (stat(path, &about) < 0 || about.st_size > DPKG_STATUS_MAX)
+    if (stat(path, &about) < 0 || !S_ISREG(about.st_mode) || about.st_size > DPKG_STATUS_MAX)
         return 0;
-    text = read_head(path, (size_t)about.st_size);
-    if (!text)
+    file = g_mapped_file_new(path, FALSE, NULL);
+    if (!file)
         return 0;
-    /* qemu-system-common is of the same source as every emulator of it. */
-    at = strstr(text, "\nPackage: qemu-system-common\n");
+    text = g_mapped_file_get_contents(file);
+    length = g_mapped_file_get_length(file);
+    at = text ? memmem(text, length, heading, sizeof heading - 1) : NULL;
     if (!at)
         return 0;
-    end = strstr(at, "\n\n");
-    paragraph = end ? g_strndup(at, (gsize)(end - at)) : g_strdup(at);
+    length -= (gsize)(at - text);
+    end = memmem(at, length, "\n\n", 2);
+    paragraph = g_strndup(at, end ? (gsize)(end - at) : length);
     if (!strstr(paragraph, "\nStatus: install ok installed\n"))
         return 0;
     version = strstr(paragraph, "\nVersion: ");

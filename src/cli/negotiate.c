@@ -83,6 +83,8 @@ bool vfm_negotiator_init(VfmNegotiator *negotiator, const VfmHostOptions *option
         negotiator->host = vfm_host_read_basics("/", &local);
         if (negotiator->host) {
             negotiator->root = g_strdup("/");
+            negotiator->here = true;
+            negotiator->installed_libvirt = vfm_libvirt_version_installed();
         } else {
             g_autofree char *message = g_strdup_printf("planning without this machine's topology: %s", local->message);
 
@@ -110,13 +112,39 @@ void vfm_negotiator_clear(VfmNegotiator *negotiator)
 {
     vfm_host_free(negotiator->host);
     g_free(negotiator->root);
+    g_clear_pointer(&negotiator->installed_qemus, g_hash_table_unref);
     *negotiator = (VfmNegotiator){0};
 }
 
-/* The first that is known. */
-static unsigned first_version(unsigned given, unsigned daemon, unsigned installed)
+/* Looking takes about as long as negotiating, and most domains of a host have the same emulator. */
+static unsigned installed_qemu(VfmNegotiator *negotiator, const char *emulator)
 {
-    return given ? given : daemon ? daemon : installed;
+    const char *key = emulator ? emulator : "";
+    gpointer known;
+
+    if (!negotiator->here)
+        return 0;
+    if (!negotiator->installed_qemus)
+        negotiator->installed_qemus = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    if (g_hash_table_lookup_extended(negotiator->installed_qemus, key, NULL, &known))
+        return GPOINTER_TO_UINT(known);
+    known = GUINT_TO_POINTER(vfm_qemu_version_installed(emulator));
+    g_hash_table_insert(negotiator->installed_qemus, g_strdup(key), known);
+    return GPOINTER_TO_UINT(known);
+}
+
+static unsigned libvirt_version(const VfmNegotiator *negotiator, const VfmInputText *text)
+{
+    if (negotiator->libvirt_version)
+        return negotiator->libvirt_version;
+    return text->libvirt_version ? text->libvirt_version : negotiator->installed_libvirt;
+}
+
+static unsigned qemu_version(VfmNegotiator *negotiator, const VfmInputText *text, const VfmDomain *domain)
+{
+    if (negotiator->qemu_version)
+        return negotiator->qemu_version;
+    return text->qemu_version ? text->qemu_version : installed_qemu(negotiator, domain->emulator);
 }
 
 VfmNegotiated *vfm_negotiate(VfmNegotiator *negotiator, const VfmInputs *inputs, const VfmInput *input,
@@ -135,10 +163,8 @@ VfmNegotiated *vfm_negotiate(VfmNegotiator *negotiator, const VfmInputs *inputs,
     result->options = (VfmPlanOptions){
         .host = negotiator->host,
         .emulator = negotiator->emulator,
-        .libvirt_version = first_version(negotiator->libvirt_version, text->libvirt_version,
-                                         root ? vfm_libvirt_version_below(root) : 0),
-        .qemu_version = first_version(negotiator->qemu_version, text->qemu_version,
-                                      root ? vfm_qemu_version_below(root, result->domain->emulator) : 0),
+        .libvirt_version = libvirt_version(negotiator, text),
+        .qemu_version = qemu_version(negotiator, text, result->domain),
     };
     result->plan = vfm_plan_new(result->domain, &result->options);
     return g_steal_pointer(&result);

@@ -6,7 +6,7 @@
  * domain's devices are added when they are first met. Where nothing is said, the host
  * is this machine; of a domain from a remote libvirt it is unknown.
  * Precedence of versions: option, then the daemon the domain came from, then
- * what is installed on the host whose files are read, then unknown.
+ * what is installed here if the host is this machine, then unknown.
  */
 #pragma once
 
@@ -40,9 +40,12 @@ typedef struct {
     }
 
 typedef struct {
-    VfmHost *host; /* NULL: unknown */
-    char *root;    /* where @host's groups, and what is installed, can be looked up; NULL: nowhere */
+    VfmHost *host;                          /* NULL: unknown */
+    char *root;                             /* where @host's groups can be looked up; NULL: nowhere */
+    bool here;                              /* @host is this machine: what is installed on it counts */
     unsigned libvirt_version, qemu_version; /* as given; 0: not given */
+    unsigned installed_libvirt;             /* 0: not known, or not to be asked */
+    GHashTable *installed_qemus;            /* emulator ("" for none) -> version; filled as they are met */
     const char *emulator;                   /* vfiomem-qemu for domains whose policy wants the helper; borrowed */
 } VfmNegotiator;
 
