@@ -76,6 +76,22 @@ static void find_helper(VfmNegotiation *n)
                  "the helper can map only guest memory it shares with QEMU: memfd or huge pages, access mode shared");
 }
 
+/* "guest memory is at 0x0-0xbffff, 0x100000-0x7fffffff, ...": RAM only, the first few ranges. */
+static char *memory_ranges(const VfmPlan *plan)
+{
+    g_autoptr(GString) text = g_string_new("guest memory is at");
+    unsigned count = 0;
+
+    for (guint i = 0; i < plan->map->len && count < 4; i++) {
+        const VfmRange *range = &g_array_index(plan->map, VfmRange, i);
+
+        if (range->kind != VFM_RANGE_ROM)
+            g_string_append_printf(text, "%s 0x%" G_GINT64_MODIFIER "x-0x%" G_GINT64_MODIFIER "x", count++ ? "," : "",
+                                   range->start, range->start + range->size - 1);
+    }
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
 static void find_window(VfmNegotiation *n, const VfmWindow *window)
 {
     const VfmPolicy *policy = &n->domain->policy;
@@ -98,8 +114,7 @@ static void find_window(VfmNegotiation *n, const VfmWindow *window)
                  "window 0x%" G_GINT64_MODIFIER "x + 0x%" G_GINT64_MODIFIER "x is empty or not made of whole pages",
                  window->start, window->size);
     else if (!memory)
-        vfm_note(n, VFM_FINDING_POLICY_WINDOW, line_of(window->line, policy),
-                 g_strdup("see the guest memory map of `vfiomem plan`"),
+        vfm_note(n, VFM_FINDING_POLICY_WINDOW, line_of(window->line, policy), memory_ranges(n->plan),
                  "window 0x%" G_GINT64_MODIFIER "x + 0x%" G_GINT64_MODIFIER "x holds no guest memory", window->start,
                  window->size);
 }
