@@ -137,6 +137,22 @@ static void unknown_layout(VfmLayout *layout, const VfmDomain *domain, uint64_t 
     layout->end = layout->region_base.set ? vfm_add(layout->region_base.value, layout->region_size) : ram;
 }
 
+/* Where a range that starts at @start belongs in ascending @ranges. */
+static guint rank(const GArray *ranges, uint64_t start)
+{
+    guint low = 0, high = ranges->len;
+
+    while (low < high) {
+        guint middle = low + (high - low) / 2;
+
+        if (g_array_index(ranges, VfmRange, middle).start < start)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static bool overlaps(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 {
     return a < vfm_add(b, b_size) && b < vfm_add(a, a_size);
@@ -244,8 +260,7 @@ static void place_devices(VfmLayout *layout, const VfmDomain *domain, const VfmH
                               .cell = -1};
 
             name_device(&range, device, i);
-            g_array_append_val(taken, range);
-            g_array_sort(taken, by_address);
+            g_array_insert_val(taken, rank(taken, range.start), range);
             g_array_append_val(layout->ranges, range);
         }
         g_array_append_val(layout->places, where);
