@@ -71,6 +71,19 @@ static bool read_iommu(const VfmXmlReader *reader, const xmlNode *node, VfmDomai
            vfm_xml_number_attribute(reader, driver, "aw_bits", 10, 64, &iommu->aw_bits);
 }
 
+/* libvirt takes several smmuv3, each behind a PCI bus of its own, and one of any other model. */
+static bool check_only_iommu(const VfmXmlReader *reader, const xmlNode *node, const VfmDomain *domain)
+{
+    const VfmIommu *first = g_ptr_array_index(domain->iommus, 0);
+    const VfmIommu *last = g_ptr_array_index(domain->iommus, domain->iommus->len - 1);
+
+    if (first == last || (first->model == VFM_IOMMU_SMMUV3 && last->model == VFM_IOMMU_SMMUV3))
+        return true;
+    return vfm_xml_fail(reader, node, VFM_INPUT_CONFLICT,
+                        "<iommu> stands here again; the first one is in line %u, and only smmuv3 may be there twice",
+                        first->line);
+}
+
 /* More than 255 vCPUs need extended interrupt mode; libvirt gives such a q35 guest an Intel IOMMU. */
 static void add_implicit_iommu(VfmDomain *domain)
 {
@@ -93,7 +106,7 @@ bool vfm_xml_read_devices(const VfmXmlReader *reader, const xmlNode *root, const
     if (!read_balloon(reader, devices, domain))
         return false;
     for (xmlNode *node = vfm_xml_child(devices, "iommu"); node; node = vfm_xml_next(node, "iommu")) {
-        if (!read_iommu(reader, node, domain))
+        if (!read_iommu(reader, node, domain) || !check_only_iommu(reader, node, domain))
             return false;
     }
     add_implicit_iommu(domain);
