@@ -122,15 +122,50 @@ static bool fill_empty(VfmSplicer *splicer, const VfmSpan *span, const char *ins
     return vfm_splicer_replace(splicer, at, span->tag_end - at, with, error);
 }
 
+/* Where a comment or instruction that starts at @at ends; NULL if none starts there. */
+static const char *note_end(const char *at, const char *end)
+{
+    const char *mark = g_str_has_prefix(at, "<!--") ? "-->" : g_str_has_prefix(at, "<?") ? "?>" : NULL;
+    const char *found = mark ? g_strstr_len(at, end - at, mark) : NULL;
+
+    return found ? found + strlen(mark) : NULL;
+}
+
+/* @value where the text of an element's content starts, among the comments a person put there. */
+static char *content_with(const char *content, gsize length, const char *value)
+{
+    const char *end = content + length;
+    g_autoptr(GString) with = g_string_new(NULL);
+    bool notes = g_strstr_len(content, (gssize)length, "<!--") || g_strstr_len(content, (gssize)length, "<?");
+    bool placed = false;
+
+    for (const char *at = content; notes && at < end;) {
+        const char *next = note_end(at, end);
+        bool cdata = !next && g_str_has_prefix(at, "<![CDATA[");
+
+        if (next || g_ascii_isspace(*at))
+            g_string_append_len(with, at, next ? next - at : 1);
+        else if (!placed) {
+            append_escaped(with, value, 0);
+            placed = true;
+        }
+        if (cdata)
+            next = g_strstr_len(at, end - at, "]]>");
+        at = next ? next + (cdata ? strlen("]]>") : 0) : at + 1;
+    }
+    if (!placed)
+        append_escaped(with, value, 0);
+    return g_string_free(g_steal_pointer(&with), FALSE);
+}
+
 bool vfm_splicer_set_text(VfmSplicer *splicer, guint element, const char *value, GError **error)
 {
     const VfmSpan *span = vfm_spans_get(splicer->spans, element);
-    g_autoptr(GString) with = g_string_new(NULL);
+    g_autofree char *with = content_with(splicer->text->str + span->tag_end, span->close - span->tag_end, value);
 
-    append_escaped(with, value, 0);
     if (span->empty)
-        return fill_empty(splicer, span, with->str, error);
-    return vfm_splicer_replace(splicer, span->tag_end, span->close - span->tag_end, with->str, error);
+        return fill_empty(splicer, span, with, error);
+    return vfm_splicer_replace(splicer, span->tag_end, span->close - span->tag_end, with, error);
 }
 
 static Indent indent_of(const VfmSplicer *splicer, gsize start)

@@ -64,6 +64,19 @@ static const Case cases[] = {
                   "      </target>\n    </memory>\n" VMEM_TAIL,
     },
     {
+        "comments beside the number stay, split and quoted numbers become one",
+        VMEM_HEAD "    <memory model='virtio-mem'>\n      <target>\n        <size unit='GiB'>8</size>\n"
+                  "        <block unit='KiB'><!-- was 1 --> 20<?why?>48</block>\n"
+                  "        <requested unit='MiB'><![CDATA[5]]><!-- <5> --></requested>\n"
+                  "      </target>\n    </memory>\n" VMEM_TAIL,
+        {{.kind = VFM_EDIT_BLOCK, .index = 0, .value = 4 * MIB}, {.kind = VFM_EDIT_REQUESTED, .value = 4 * MIB}},
+        2,
+        VMEM_HEAD "    <memory model='virtio-mem'>\n      <target>\n        <size unit='GiB'>8</size>\n"
+                  "        <block unit='KiB'><!-- was 1 --> 4096<?why?></block>\n"
+                  "        <requested unit='MiB'>4<!-- <5> --></requested>\n"
+                  "      </target>\n    </memory>\n" VMEM_TAIL,
+    },
+    {
         "a missing block stands where libvirt prints it, below the comment of its neighbour's line",
         VMEM_HEAD "    <memory model='virtio-mem'>\n      <target>\n        <size unit='GiB'>8</size>\n"
                   "        <node>0</node> <!-- near -->\n        <requested unit='GiB'>1</requested>\n"
