@@ -198,19 +198,56 @@ static bool read_disk_chain(const VfmXmlReader *reader, const xmlNode *node, con
     return !next || read_disk_chain(reader, next, disk, domain);
 }
 
+/* The numbers of libvirt's "hostdevN" aliases: interfaces come first, then the others, whatever they pass through
+ * (qemuAssignDeviceAliases). */
+typedef struct {
+    unsigned interface, hostdev;
+} AliasNumbers;
+
+static bool takes_alias(const xmlNode *node)
+{
+    g_autofree char *type = vfm_xml_attribute(node, "type");
+    g_autofree char *given = vfm_xml_attribute(vfm_xml_child(node, "alias"), "name");
+
+    return !given && (vfm_xml_is(node, "hostdev") || (type && strcmp(type, "hostdev") == 0));
+}
+
+static AliasNumbers first_numbers(const xmlNode *devices)
+{
+    AliasNumbers numbers = {0, 0};
+
+    for (xmlNode *node = vfm_xml_child(devices, "interface"); node; node = vfm_xml_next(node, "interface"))
+        numbers.hostdev += takes_alias(node);
+    return numbers;
+}
+
+static bool read_device(const VfmXmlReader *reader, const xmlNode *node, VfmDomain *domain, AliasNumbers *numbers)
+{
+    guint before = domain->assigned->len;
+    bool hostdev = vfm_xml_is(node, "hostdev");
+    unsigned number;
+
+    if (vfm_xml_is(node, "disk"))
+        return read_disk_chain(reader, node, node, domain);
+    if (!hostdev && !vfm_xml_is(node, "interface"))
+        return true;
+    if (!(hostdev ? read_hostdev(reader, node, domain) : read_interface(reader, node, domain)))
+        return false;
+    if (!takes_alias(node))
+        return true;
+    number = hostdev ? numbers->hostdev++ : numbers->interface++;
+    if (domain->assigned->len > before)
+        ((VfmAssigned *)domain->assigned->pdata[before])->implicit_alias = g_strdup_printf("hostdev%u", number);
+    return true;
+}
+
 bool vfm_xml_read_assigned(const VfmXmlReader *reader, const xmlNode *devices, VfmDomain *domain)
 {
+    AliasNumbers numbers = first_numbers(devices);
+
     /* Document order, so that a person finds the first device of the file first. */
     for (xmlNode *node = vfm_xml_child(devices, NULL); node; node = vfm_xml_next(node, NULL)) {
-        bool good = true;
-
-        if (vfm_xml_is(node, "hostdev"))
-            good = read_hostdev(reader, node, domain);
-        else if (vfm_xml_is(node, "interface"))
-            good = read_interface(reader, node, domain);
-        else if (vfm_xml_is(node, "disk"))
-            good = read_disk_chain(reader, node, node, domain);
-        if (!good)
+        if (!read_device(reader, node, domain, &numbers))
             return false;
     }
     return true;

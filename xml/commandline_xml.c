@@ -10,9 +10,9 @@
 /* One option of the list being read, and what earlier ones said. */
 typedef struct {
     const VfmXmlReader *reader;
-    const xmlNode *root;
     const xmlNode *node; /* <qemu:arg> of the value */
     VfmDomain *domain;
+    GHashTable *aliases; /* vfm_xml_aliases() of the domain before its command line */
     GHashTable *objects; /* id -> VfmDeviceArg* of -object memory-backend-* */
 } Commandline;
 
@@ -235,8 +235,7 @@ static bool read_set(Commandline *line, const char *text)
     if (!value || strcmp(parts[0], "device") != 0)
         return true;
     *value++ = '\0';
-    return vfm_xml_apply_property(line->reader, line->node, vfm_xml_child(line->root, "devices"), line->domain,
-                                  parts[1], parts[2], value);
+    return vfm_xml_apply_property(line->reader, line->node, line->aliases, line->domain, parts[1], parts[2], value);
 }
 
 static bool read_option(Commandline *line, const char *option, const char *value)
@@ -299,7 +298,8 @@ bool vfm_xml_read_commandline(const VfmXmlReader *reader, const xmlNode *root, V
 {
     g_autoptr(GHashTable) objects =
         g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)vfm_device_arg_free);
-    Commandline line = {.reader = reader, .root = root, .domain = domain, .objects = objects};
+    g_autoptr(GHashTable) aliases = vfm_xml_aliases(domain);
+    Commandline line = {.reader = reader, .domain = domain, .aliases = aliases, .objects = objects};
 
     for (const xmlNode *node = root->children; node; node = node->next) {
         if (is_qemu_element(node, "commandline") && !read_arguments(&line, node))

@@ -232,7 +232,8 @@ static bool write_implicit_iommu(VfmEditor *editor, GError **error)
         "memballoon", "rng",      "panic",      "shmem",      "memory",    "iommu",   NULL};
     guint parent, iommu, driver;
 
-    return vfm_editor_ensure(editor, vfm_editor_domain(editor), domain_order, "devices", "<devices/>", &parent, error) &&
+    return vfm_editor_ensure(editor, vfm_editor_domain(editor), domain_order, "devices", "<devices/>", &parent,
+                             error) &&
            vfm_editor_ensure(editor, parent, order, "iommu", "<iommu model='intel'/>", &iommu, error) &&
            vfm_editor_ensure(editor, iommu, iommu_order, "driver", "<driver intremap='on' caching_mode='on' eim='on'/>",
                              &driver, error);

@@ -65,9 +65,9 @@ static bool read_domain(const VfmXmlReader *reader, const xmlNode *root, VfmDoma
     return vfm_xml_only_child(reader, root, "devices", &devices) && read_identity(reader, root, domain) &&
            vfm_xml_read_machine(reader, root, domain) && vfm_xml_read_memory(reader, root, domain) &&
            vfm_xml_read_memory_devices(reader, devices, domain) && vfm_xml_read_assigned(reader, devices, domain) &&
-           vfm_xml_read_devices(reader, root, devices, domain) &&
-           vfm_xml_read_override(reader, root, devices, domain) && vfm_xml_read_commandline(reader, root, domain) &&
-           vfm_xml_read_policy(reader, root, domain) && vfm_xml_check_domain(reader, root, domain);
+           vfm_xml_read_devices(reader, root, devices, domain) && vfm_xml_read_override(reader, root, domain) &&
+           vfm_xml_read_commandline(reader, root, domain) && vfm_xml_read_policy(reader, root, domain) &&
+           vfm_xml_check_domain(reader, root, domain);
 }
 
 VfmDomain *vfm_domain_xml_parse(const char *text, gsize length, const char *file, GError **error)

@@ -6,6 +6,9 @@
 
 #include "number.h"
 
+/* QEMU takes 128 nodes, libvirt's lists hold 1024. */
+#define CELLS_MAX 1024
+
 static bool read_backing_page(const VfmXmlReader *reader, const xmlNode *page, VfmBacking *backing)
 {
     VfmHugepage entry = {.line = vfm_xml_line(page)};
@@ -130,6 +133,9 @@ static bool read_cells(const VfmXmlReader *reader, const xmlNode *root, VfmDomai
         return false;
     for (xmlNode *cell = vfm_xml_child(numa, "cell"); cell; cell = vfm_xml_next(cell, "cell"))
         count++;
+    if (count > CELLS_MAX)
+        return vfm_xml_fail(reader, numa, VFM_INPUT_TOO_LARGE, "%u NUMA cells are too many; at most %d can be", count,
+                            CELLS_MAX);
     g_array_set_size(domain->cells, count);
     for (xmlNode *cell = vfm_xml_child(numa, "cell"); cell; cell = vfm_xml_next(cell, "cell")) {
         if (!read_cell(reader, cell, position++, count, (VfmCell *)(void *)domain->cells->data))

@@ -35,9 +35,11 @@ bool vfm_xml_read_devices(const VfmXmlReader *reader, const xmlNode *root, const
 
 /* commandline_xml.c: qemu:commandline; override_xml.c: qemu:override */
 bool vfm_xml_read_commandline(const VfmXmlReader *reader, const xmlNode *root, VfmDomain *domain);
-bool vfm_xml_read_override(const VfmXmlReader *reader, const xmlNode *root, const xmlNode *devices, VfmDomain *domain);
+bool vfm_xml_read_override(const VfmXmlReader *reader, const xmlNode *root, VfmDomain *domain);
+/* Assigned devices by the names libvirt has or will have for them: VfmAssigned* that @domain owns. */
+GHashTable *vfm_xml_aliases(const VfmDomain *domain);
 /* Sets what libvirt's device @alias gets from outside its XML; what is not for us is ignored. */
-bool vfm_xml_apply_property(const VfmXmlReader *reader, const xmlNode *where, const xmlNode *devices, VfmDomain *domain,
+bool vfm_xml_apply_property(const VfmXmlReader *reader, const xmlNode *where, GHashTable *aliases, VfmDomain *domain,
                             const char *alias, const char *property, const char *value);
 
 /* policy_xml.c: <metadata><vfiomem:policy> */

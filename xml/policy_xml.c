@@ -131,14 +131,33 @@ static bool read_window(const VfmXmlReader *reader, const xmlNode *node, VfmPoli
         return vfm_xml_fail(reader, node, VFM_INPUT_RANGE, "vfiomem policy: <window> ends beyond 64 bits");
     window.start = start.value;
     window.size = size.value;
-    for (guint i = 0; i < policy->windows->len; i++) {
-        const VfmWindow *other = &g_array_index(policy->windows, VfmWindow, i);
-
-        if (window.start < other->start + other->size && other->start < window.start + window.size)
-            return vfm_xml_fail(reader, node, VFM_INPUT_CONFLICT,
-                                "vfiomem policy: <window> overlaps the one in line %u", other->line);
-    }
     g_array_append_val(policy->windows, window);
+    return true;
+}
+
+static int compare_windows(gconstpointer a, gconstpointer b)
+{
+    const VfmWindow *left = a, *right = b;
+
+    return left->start < right->start ? -1 : left->start > right->start;
+}
+
+/* Sorted, so that many windows stay cheap; the policy keeps the order they are written in. */
+static bool check_windows(const VfmXmlReader *reader, const VfmPolicy *policy)
+{
+    g_autoptr(GArray) sorted = g_array_copy(policy->windows);
+
+    g_array_sort(sorted, compare_windows);
+    for (guint i = 1; i < sorted->len; i++) {
+        const VfmWindow *below = &g_array_index(sorted, VfmWindow, i - 1);
+        const VfmWindow *above = &g_array_index(sorted, VfmWindow, i);
+
+        if (below->start + below->size <= above->start)
+            continue;
+        vfm_xml_fail_at(reader->error, reader->file, MAX(below->line, above->line), VFM_INPUT_CONFLICT,
+                        "vfiomem policy: <window> overlaps the one in line %u", MIN(below->line, above->line));
+        return false;
+    }
     return true;
 }
 
@@ -220,7 +239,7 @@ static bool read_policy(const VfmXmlReader *reader, const xmlNode *node, VfmPoli
         if (child->type == XML_ELEMENT_NODE && !read_policy_child(reader, child, policy))
             return false;
     }
-    return true;
+    return check_windows(reader, policy);
 }
 
 bool vfm_xml_read_policy(const VfmXmlReader *reader, const xmlNode *root, VfmDomain *domain)

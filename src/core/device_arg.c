@@ -44,6 +44,19 @@ void vfm_device_arg_free(VfmDeviceArg *arg)
     g_free(arg);
 }
 
+/* Takes over @property's strings. */
+static bool add_property(VfmDeviceArg *arg, VfmArgProperty *property, GError **error)
+{
+    if (arg->properties->len >= VFM_DEVICE_ARG_PROPERTIES) {
+        property_clear(property);
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_TOO_LARGE, "more than %d properties in one argument",
+                    VFM_DEVICE_ARG_PROPERTIES);
+        return false;
+    }
+    g_array_append_vals(arg->properties, property, 1);
+    return true;
+}
+
 /* A value ends at a single comma; two commas stand for one. */
 static char *keyval_value(const char *start, const char **end)
 {
@@ -94,7 +107,8 @@ static VfmDeviceArg *parse_keyval(const char *text, const char *implied, GError 
             return NULL;
         }
         property.length = (gsize)(end - text) - property.start;
-        g_array_append_val(arg->properties, property);
+        if (!add_property(arg, &property, error))
+            return NULL;
         p = *end == ',' ? end + 1 : end;
     }
     return g_steal_pointer(&arg);
@@ -286,8 +300,7 @@ static bool json_value(Scan *scan, const char *key)
     property.length = (gsize)(scan->at - start);
     property.value = value ? g_steal_pointer(&value) : g_strndup(start, property.length);
     property.key = g_strdup(key);
-    g_array_append_val(scan->arg->properties, property);
-    return true;
+    return add_property(scan->arg, &property, scan->error);
 }
 
 static bool json_member(Scan *scan, const char *prefix)

@@ -23,6 +23,9 @@
 /* Nesting allowed in the JSON form; QEMU's own options need two. */
 #define VFM_DEVICE_ARG_DEPTH 8
 
+/* Properties in one argument; QEMU's largest devices have some 150. Keeps the search for duplicates cheap. */
+#define VFM_DEVICE_ARG_PROPERTIES 512
+
 typedef struct {
     char *key;
     char *value;         /* decoded; JSON true/false/null/numbers as text */

@@ -21,6 +21,7 @@ static void assigned_free(gpointer data)
     g_free(assigned->model);
     g_free(assigned->driver);
     g_free(assigned->alias);
+    g_free(assigned->implicit_alias);
     g_free(assigned);
 }
 

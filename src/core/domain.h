@@ -129,6 +129,7 @@ typedef struct {
     char *driver;              /* <driver name= or model=>, NULL if none */
     VfmSwitch balloon_allowed; /* x-balloon-allowed from the command line or qemu:override */
     char *alias;
+    char *implicit_alias; /* what libvirt will call a hostdev that has no alias */
     unsigned line;
 } VfmAssigned;
 

@@ -92,6 +92,24 @@ static void test_broken_arguments(void **state)
     }
 }
 
+static void test_properties_are_bounded(void **state)
+{
+    g_autoptr(GString) keyval = g_string_new("x");
+    g_autoptr(GString) json = g_string_new("{");
+    g_autoptr(GError) error = NULL;
+
+    for (int i = 0; i <= VFM_DEVICE_ARG_PROPERTIES; i++) {
+        g_string_append(keyval, ",k=1");
+        g_string_append_printf(json, "\"k%d\":1,", i);
+    }
+    g_string_append(json, "\"z\":1}");
+    assert_null(vfm_device_arg_parse(keyval->str, "driver", &error));
+    assert_true(g_error_matches(error, VFM_INPUT_ERROR, VFM_INPUT_TOO_LARGE));
+    g_clear_error(&error);
+    assert_null(vfm_device_arg_parse(json->str, "driver", &error));
+    assert_true(g_error_matches(error, VFM_INPUT_ERROR, VFM_INPUT_TOO_LARGE));
+}
+
 static void test_sizes_are_qemus(void **state)
 {
     static const struct {
@@ -176,8 +194,11 @@ static void test_changes_keep_the_rest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_forms_say_the_same), cmocka_unit_test(test_broken_arguments),
-        cmocka_unit_test(test_sizes_are_qemus),         cmocka_unit_test(test_switches),
+        cmocka_unit_test(test_both_forms_say_the_same),
+        cmocka_unit_test(test_broken_arguments),
+        cmocka_unit_test(test_properties_are_bounded),
+        cmocka_unit_test(test_sizes_are_qemus),
+        cmocka_unit_test(test_switches),
         cmocka_unit_test(test_changes_keep_the_rest),
     };
 

@@ -95,6 +95,7 @@ static void test_size_and_depth_are_bounded(void **state)
     gsize huge = VFM_DOMAIN_XML_MAX + 1;
     g_autofree char *spaces = g_malloc(huge);
     GString *deep = g_string_new(D M);
+    GString *cells = g_string_new(D M "<cpu><numa>");
 
     memset(spaces, ' ', huge);
     assert_null(vfm_domain_xml_parse(spaces, huge, "huge.xml", &error));
@@ -106,6 +107,13 @@ static void test_size_and_depth_are_bounded(void **state)
     assert_null(vfm_domain_xml_parse(deep->str, deep->len, "deep.xml", &error));
     assert_true(g_error_matches(error, VFM_INPUT_ERROR, VFM_INPUT_SYNTAX));
     g_string_free(deep, TRUE);
+    g_clear_error(&error);
+    for (int i = 0; i < 1025; i++)
+        g_string_append(cells, "<cell memory='1'/>");
+    g_string_append(cells, "</numa></cpu></domain>");
+    assert_null(vfm_domain_xml_parse(cells->str, cells->len, "cells.xml", &error));
+    assert_true(g_error_matches(error, VFM_INPUT_ERROR, VFM_INPUT_TOO_LARGE));
+    g_string_free(cells, TRUE);
 }
 
 static void test_bytes_that_are_no_text(void **state)

@@ -411,7 +411,7 @@ static void test_commandline_devices_in_both_forms(void **state)
 
 static void test_properties_from_outside_find_their_device(void **state)
 {
-    /* The USB device is hostdev0, the mdev hostdev1: libvirt counts all hostdevs. */
+    /* The USB device is hostdev0, the mdev hostdev1: libvirt counts all hostdevs, and all stand on one line here. */
     static const char *const ways[] = {
         "<q:override><q:device alias='hostdev1'><q:frontend>"
         "<q:property name='x-balloon-allowed' type='bool' value='true'/></q:frontend></q:device></q:override></domain>",
@@ -423,8 +423,25 @@ static void test_properties_from_outside_find_their_device(void **state)
         g_autofree char *text = g_strconcat(QEMU, ways[i], NULL);
         g_autoptr(VfmDomain) domain = parse(text);
 
+        assert_string_equal(assigned(domain, 0)->implicit_alias, "hostdev1");
         assert_int_equal(assigned(domain, 0)->balloon_allowed, VFM_ON);
     }
+}
+
+static void test_aliases_number_interfaces_first(void **state)
+{
+    g_autoptr(VfmDomain) domain =
+        parse(HEAD MEM DEV "<hostdev type='pci'><source><address bus='1'/></source></hostdev>"
+                           "<hostdev type='pci'><source><address bus='2'/></source><alias name='ua-x'/></hostdev>"
+                           "<hostdev type='pci'><source><address bus='3'/></source></hostdev>"
+                           "<interface type='hostdev'><source><address bus='4'/></source></interface>"
+                           "<interface type='vdpa'><source dev='/dev/vhost-vdpa-0'/></interface>" END);
+
+    assert_string_equal(assigned(domain, 0)->implicit_alias, "hostdev1");
+    assert_null(assigned(domain, 1)->implicit_alias);
+    assert_string_equal(assigned(domain, 2)->implicit_alias, "hostdev2");
+    assert_string_equal(assigned(domain, 3)->implicit_alias, "hostdev0");
+    assert_null(assigned(domain, 4)->implicit_alias);
 }
 
 static void test_policy(void **state)
@@ -476,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_many_vcpus_imply_an_iommu),
         cmocka_unit_test(test_commandline_devices_in_both_forms),
         cmocka_unit_test(test_properties_from_outside_find_their_device),
+        cmocka_unit_test(test_aliases_number_interfaces_first),
         cmocka_unit_test(test_policy),
     };
 
