@@ -83,34 +83,55 @@ static void print_qemu_row(const VfmTerminal *terminal, const VfmPlan *plan, uin
            bar, vfm_terminal_off(terminal, style), limit);
 }
 
-static void print_container(const VfmTerminal *terminal, const VfmNegotiated *negotiated, guint index)
+static void append_members(GString *members, const VfmNegotiated *negotiated, const VfmPlanContainer *container)
 {
-    const VfmPlan *plan = negotiated->plan;
-    const VfmPlanContainer *container = g_ptr_array_index(plan->containers, index);
-    g_autoptr(GString) members = g_string_new(NULL);
-    g_autofree char *printable = NULL;
-
     for (guint i = 0; i < container->assigned->len; i++) {
         const unsigned at = g_array_index(container->assigned, unsigned, i);
         const VfmAssigned *assigned = g_ptr_array_index(negotiated->domain->assigned, at);
 
-        if (i == 4 && container->assigned->len > 5) {
-            g_string_append_printf(members, " and %u more", container->assigned->len - i);
-            break;
-        }
-        g_string_append_printf(members, "%s%s", i ? ", " : "",
+        g_string_append_printf(members, "%s%s", members->len ? ", " : "",
                                assigned->address   ? assigned->address
                                : assigned->network ? assigned->network
                                                    : vfm_assigned_kind_name(assigned->kind));
     }
-    printable = vfm_printable(members->str);
-    printf("  container %u (%s): %s", index + 1, vfm_backend_kind_name(container->backend), printable);
-    if (container->reason) {
-        g_autofree char *reason = vfm_printable(container->reason);
+}
 
-        printf("; of its own because %s", reason);
+static const char *way_of(const VfmPlanContainer *container)
+{
+    return container->kind == VFM_ASSIGNED_VDPA   ? "vDPA"
+           : container->kind == VFM_ASSIGNED_NVME ? "NVMe driver"
+                                                  : vfm_backend_kind_name(container->backend);
+}
+
+/* Containers of the same kind that are there for the same reason share a line: a vIOMMU makes one for each device. */
+static void print_containers(const VfmNegotiated *negotiated)
+{
+    const GPtrArray *containers = negotiated->plan->containers;
+
+    for (guint i = 0, next; i < containers->len; i = next) {
+        const VfmPlanContainer *first = g_ptr_array_index(containers, i);
+        g_autoptr(GString) members = g_string_new(NULL);
+        g_autofree char *printable = NULL;
+
+        for (next = i; next < containers->len; next++) {
+            const VfmPlanContainer *container = g_ptr_array_index(containers, next);
+
+            if (next > i &&
+                (!g_str_equal(way_of(container), way_of(first)) || g_strcmp0(container->reason, first->reason) != 0))
+                break;
+            append_members(members, negotiated, container);
+        }
+        printable = vfm_printable(members->str);
+        if (next == i + 1)
+            printf("  container %u (%s): %s\n", i + 1, way_of(first), printable);
+        else
+            printf("  containers %u to %u (%s): %s\n", i + 1, next, way_of(first), printable);
+        if (first->reason) {
+            g_autofree char *reason = vfm_printable(first->reason);
+
+            printf("      of %s own because %s\n", next == i + 1 ? "its" : "their", reason);
+        }
     }
-    putchar('\n');
 }
 
 void vfm_plan_print_mappings(const VfmTerminal *terminal, const VfmNegotiated *negotiated)
@@ -125,14 +146,14 @@ void vfm_plan_print_mappings(const VfmTerminal *terminal, const VfmNegotiated *n
         if (container->mappings_now > fullest->mappings_now)
             fullest = container;
     }
-    printf("\n%sMappings%s, %s when all memory is in use (%" PRIu64 " more stay free for hot-plug)\n",
+    printf("\n%sMappings%s in %s with all memory in use; %" PRIu64 " more are kept free for hot-plug\n",
            vfm_terminal_on(terminal, VFM_STYLE_BOLD), vfm_terminal_off(terminal, VFM_STYLE_BOLD),
-           plan->containers->len == 1 ? "in one container" : "in the fullest container", plan->headroom);
+           plan->containers->len == 1 ? "the container" : "the fullest container", plan->headroom);
     print_row(terminal, plan, fullest->mappings_now, false);
     if (fullest->mappings_recommended != fullest->mappings_now)
         print_row(terminal, plan, fullest->mappings_recommended, true);
-    for (guint i = 0; i < plan->containers->len && (plan->containers->len > 1 || fullest->reason); i++)
-        print_container(terminal, negotiated, i);
+    if (plan->containers->len > 1 || fullest->reason)
+        print_containers(negotiated);
     if (!plan->qemu_limit.set || !blocks.devices)
         return;
     printf("  QEMU's own check counts blocks plus %" PRIu64 " memory slots:\n", plan->memslots);

@@ -30,8 +30,9 @@ static void print_title(const VfmTerminal *terminal, const char *name, const Vfm
     printf("%s%s%s: %s, %s%s, %u vCPU%s\n", vfm_terminal_on(terminal, VFM_STYLE_BOLD), title,
            vfm_terminal_off(terminal, VFM_STYLE_BOLD), arch, machine, accels[domain->accel], domain->vcpus,
            domain->vcpus == 1 ? "" : "s");
-    printf("Planned for host %s, libvirt %s, QEMU %s; mapping owned by %s\n", host_name, libvirt, qemu,
-           domain->policy.owner == VFM_OWNER_HELPER ? "vfiomem's helper" : "QEMU");
+    printf("Planned for host %s, libvirt %s, QEMU %s; mapping owned by %s%s\n", host_name, libvirt, qemu,
+           domain->policy.owner == VFM_OWNER_HELPER ? "vfiomem's helper" : "QEMU",
+           domain->iommus->len ? "; with a vIOMMU" : "");
 }
 
 static void print_assigned(const VfmTerminal *terminal, const VfmNegotiated *negotiated)
@@ -93,8 +94,8 @@ static void print_memory(const VfmTerminal *terminal, const VfmNegotiated *negot
     g_autoptr(VfmTable) table = vfm_table_new("lrrrrrrrr");
     g_autofree char *boot = vfm_size_text(domain->boot);
 
-    vfm_table_row(table, "memory", "node", "size", "requested", "block now", "recommended", "mappings now",
-                  "recommended", "line");
+    vfm_table_row(table, "memory", "node", "size", "requested", "block now", "recommended", "mappings now", "then",
+                  "line");
     vfm_table_row(table, "boot RAM", "", boot, "", "", "", "", "", "");
     for (guint i = 0; i < plan->memory->len; i++)
         add_memory_row(table, domain, g_ptr_array_index(plan->memory, i), i);
@@ -105,13 +106,31 @@ static void print_memory(const VfmTerminal *terminal, const VfmNegotiated *negot
 static const char *hold_text(VfmHoldKind kind)
 {
     static const char *const texts[VFM_HOLD_KINDS] = {
-        "forbids every discard",
-        "forbids discards that are not coordinated (balloon, free page reporting)",
-        "needs discards of any kind",
-        "needs coordinated discards",
+        "every discard is forbidden by",
+        "balloon and free page reporting are inhibited by",
+        "discards of any kind are needed by",
+        "coordinated discards are needed by",
     };
 
     return (size_t)kind < G_N_ELEMENTS(texts) ? texts[kind] : "unknown";
+}
+
+/* All who hold one kind on one line: with eight GPUs they all say the same. */
+static void print_holds(const VfmPlan *plan, VfmHoldKind kind)
+{
+    g_autoptr(GString) holders = g_string_new(NULL);
+    g_autofree char *printable = NULL;
+
+    for (guint i = 0; i < plan->holds->len; i++) {
+        const VfmHold *hold = &g_array_index(plan->holds, VfmHold, i);
+
+        if (hold->kind == kind)
+            g_string_append_printf(holders, "%s%s", holders->len ? ", " : "", hold->holder);
+    }
+    if (!holders->len)
+        return;
+    printable = vfm_printable(holders->str);
+    printf("  %s: %s\n", hold_text(kind), printable);
 }
 
 static const char *balloon_text(const VfmDomain *domain, const VfmPlan *plan)
@@ -135,12 +154,8 @@ static void print_discards(const VfmTerminal *terminal, const VfmNegotiated *neg
         printf("  free page reporting: on%s\n", plan->balloon_effective ? "" : ", without effect");
     if (balloon->autodeflate == VFM_ON)
         printf("  autodeflate: on%s\n", plan->balloon_effective ? "" : ", without effect");
-    for (guint i = 0; i < plan->holds->len; i++) {
-        const VfmHold *hold = &g_array_index(plan->holds, VfmHold, i);
-        g_autofree char *holder = vfm_printable(hold->holder);
-
-        printf("  %s: %s\n", holder, hold_text(hold->kind));
-    }
+    for (guint kind = 0; kind < VFM_HOLD_KINDS; kind++)
+        print_holds(plan, (VfmHoldKind)kind);
 }
 
 static void print_map(const VfmTerminal *terminal, const VfmPlan *plan)
