@@ -6,7 +6,7 @@
 
 bool vfm_iommu_lacks_caching_mode(const VfmIommu *iommu)
 {
-    return iommu->model == VFM_IOMMU_INTEL && iommu->caching_mode != VFM_ON && !iommu->from_commandline;
+    return iommu->model == VFM_IOMMU_INTEL && iommu->caching_mode != VFM_ON;
 }
 
 /* Assigned devices whose DMA the vIOMMU translates: VFIO's. */
@@ -29,7 +29,7 @@ static void find_notifier(VfmNegotiation *n, const VfmIommu *iommu)
     if (iommu->model == VFM_IOMMU_INTEL && iommu->caching_mode != VFM_ON)
         vfm_note(n, VFM_FINDING_VIOMMU_CACHING_MODE, iommu->line,
                  iommu->from_commandline
-                     ? g_strdup("add caching-mode=on to the intel-iommu device")
+                     ? g_strdup("add caching-mode=on to the intel-iommu device; `vfiomem apply` does it")
                      : g_strdup("set caching_mode='on' in <iommu><driver>; `vfiomem apply` does it"),
                  "the intel vIOMMU has caching mode off: QEMU would not learn what the guest maps, so assigned devices "
                  "are refused");

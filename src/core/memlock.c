@@ -28,6 +28,19 @@ uint64_t vfm_total_memory(const VfmDomain *domain)
     return total;
 }
 
+/* What libvirt counts: a device of qemu:commandline is unknown to it. */
+static uint64_t libvirt_memory(const VfmDomain *domain)
+{
+    uint64_t total = domain->boot;
+
+    for (guint i = 0; i < domain->memory_devices->len; i++) {
+        const VfmMemoryDevice *device = g_ptr_array_index(domain->memory_devices, i);
+
+        total = vfm_add(total, device->from_commandline ? 0 : device->size);
+    }
+    return total;
+}
+
 /* What one context maps and so charges: everything in the map, at full size. */
 static uint64_t mapped_bytes(const VfmPlan *plan, const VfmDomain *domain)
 {
@@ -107,7 +120,7 @@ void vfm_negotiate_memlock(VfmNegotiation *n)
     } else if (domain->arch == VFM_ARCH_PPC64) {
         /* a formula of its own that is generous to the IOMMU tables; not modelled, so no limit is claimed */
     } else if (factor) {
-        plan->memlock_limit = VFM_SOME(vfm_add(vfm_mul(factor, vfm_total_memory(domain)), LIBVIRT_SLACK));
+        plan->memlock_limit = VFM_SOME(vfm_add(vfm_mul(factor, libvirt_memory(domain)), LIBVIRT_SLACK));
     } else if (plan->memlock_required) {
         plan->memlock_limit = VFM_SOME(SERVICE_LIMIT);
     }

@@ -43,6 +43,19 @@ static void test_devices_share_without_a_viommu(void **state)
     assert_int_equal(plan->memlock_limit.value, 97 * VFM_GIB);
 }
 
+static void test_libvirt_does_not_count_the_command_line(void **state)
+{
+    g_autoptr(VfmDomain) domain = plan_domain(4 * VFM_GIB, 64 * VFM_GIB);
+    g_autoptr(VfmPlan) plan = NULL;
+
+    plan_hostdev(domain, "0000:41:00.0");
+    plan_virtio_mem(domain, 8 * VFM_GIB, 4 * VFM_MIB)->from_commandline = true;
+    plan = vfm_plan_new(domain, NULL);
+    assert_int_equal(plan->memlock_required, 12 * VFM_GIB + ROM);
+    assert_int_equal(plan->memlock_limit.value, 5 * VFM_GIB);
+    assert_non_null(plan_finding(plan, "memlock-uncounted"));
+}
+
 static void test_a_viommu_multiplies_since_8_7(void **state)
 {
     g_autoptr(VfmDomain) domain = plan_domain(96 * VFM_GIB, 0);
@@ -178,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_assigned_needs_nothing),
         cmocka_unit_test(test_devices_share_without_a_viommu),
+        cmocka_unit_test(test_libvirt_does_not_count_the_command_line),
         cmocka_unit_test(test_a_viommu_multiplies_since_8_7),
         cmocka_unit_test(test_iommufd_hostdevs_count_like_others),
         cmocka_unit_test(test_vdpa_and_nvme_each_add_a_share),
