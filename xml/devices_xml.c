@@ -10,8 +10,6 @@ static bool has_default_balloon(const VfmDomain *domain)
     static const char *const others[] = {"alpha", "ppc", "sh4", "sh4eb", "sparc64", "mips", "mipsel", "mips64", NULL};
     const char *machine = domain->machine_name ? domain->machine_name : "";
 
-    if (domain->accel == VFM_ACCEL_OTHER)
-        return false;
     if (domain->arch == VFM_ARCH_X86_64 || domain->arch == VFM_ARCH_I686)
         return strcmp(machine, "isapc") != 0 && strcmp(machine, "microvm") != 0;
     return domain->arch == VFM_ARCH_PPC64 || domain->arch == VFM_ARCH_S390X ||
@@ -89,7 +87,7 @@ static void add_implicit_iommu(VfmDomain *domain)
 {
     VfmIommu *iommu;
 
-    if (domain->accel == VFM_ACCEL_OTHER || domain->live || domain->machine != VFM_MACHINE_Q35 ||
+    if (domain->live || domain->machine != VFM_MACHINE_Q35 ||
         domain->vcpus <= 255 || domain->iommus->len > 0)
         return;
     iommu = vfm_domain_add_iommu(domain, VFM_IOMMU_INTEL);

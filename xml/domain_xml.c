@@ -33,7 +33,7 @@ static const xmlNode *find_domain(const VfmXmlReader *reader, xmlDoc *document, 
 /* type= decides who runs the guest; libvirt refuses a domain without. */
 static bool read_identity(const VfmXmlReader *reader, const xmlNode *root, VfmDomain *domain)
 {
-    g_autofree char *type = vfm_xml_attribute(root, "type");
+    const char *type = domain->type = vfm_xml_attribute(root, "type");
     g_autofree char *id = vfm_xml_attribute(root, "id");
     g_autofree char *name = NULL;
     xmlNode *iommufd;
@@ -45,6 +45,8 @@ static bool read_identity(const VfmXmlReader *reader, const xmlNode *root, VfmDo
         domain->accel = VFM_ACCEL_KVM;
     else if (strcmp(type, "qemu") == 0)
         domain->accel = VFM_ACCEL_TCG;
+    else /* hvf runs QEMU on macOS, kqemu is its oldest form; all others are other hypervisors */
+        domain->foreign = strcmp(type, "hvf") != 0 && strcmp(type, "kqemu") != 0;
     domain->live = domain->live || (id && id[0] != '\0' && strcmp(id, "-1") != 0);
     if (!vfm_xml_child_text(reader, root, "name", &name) || !vfm_xml_child_text(reader, root, "uuid", &domain->uuid))
         return false;
@@ -58,16 +60,23 @@ static bool read_identity(const VfmXmlReader *reader, const xmlNode *root, VfmDo
     return true;
 }
 
+/* Everything through which a guest of QEMU gives memory away or lets devices at it. */
+static bool read_qemu_devices(const VfmXmlReader *reader, const xmlNode *root, const xmlNode *devices,
+                              VfmDomain *domain)
+{
+    return vfm_xml_read_assigned(reader, devices, domain) && vfm_xml_read_devices(reader, root, devices, domain) &&
+           vfm_xml_read_override(reader, root, domain) && vfm_xml_read_commandline(reader, root, domain);
+}
+
 static bool read_domain(const VfmXmlReader *reader, const xmlNode *root, VfmDomain *domain)
 {
     xmlNode *devices;
 
     return vfm_xml_only_child(reader, root, "devices", &devices) && read_identity(reader, root, domain) &&
            vfm_xml_read_machine(reader, root, domain) && vfm_xml_read_memory(reader, root, domain) &&
-           vfm_xml_read_memory_devices(reader, devices, domain) && vfm_xml_read_assigned(reader, devices, domain) &&
-           vfm_xml_read_devices(reader, root, devices, domain) && vfm_xml_read_override(reader, root, domain) &&
-           vfm_xml_read_commandline(reader, root, domain) && vfm_xml_read_policy(reader, root, domain) &&
-           vfm_xml_check_domain(reader, root, domain);
+           vfm_xml_read_memory_devices(reader, devices, domain) &&
+           (domain->foreign || read_qemu_devices(reader, root, devices, domain)) &&
+           vfm_xml_read_policy(reader, root, domain) && vfm_xml_check_domain(reader, root, domain);
 }
 
 VfmDomain *vfm_domain_xml_parse(const char *text, gsize length, const char *file, GError **error)

@@ -61,6 +61,7 @@ void vfm_domain_free(VfmDomain *domain)
         return;
     g_free(domain->name);
     g_free(domain->uuid);
+    g_free(domain->type);
     g_free(domain->arch_name);
     g_free(domain->machine_name);
     g_free(domain->emulator);

@@ -184,9 +184,11 @@ typedef struct {
 } VfmPolicy;
 
 typedef struct {
-    char *name; /* "" if the input has none */
-    char *uuid; /* NULL if none */
-    bool live;  /* from a running domain (id= or <domstatus>) */
+    char *name;   /* "" if the input has none */
+    char *uuid;   /* NULL if none */
+    char *type;   /* of <domain>, as written: "kvm", "xen"; NULL if not from XML */
+    bool foreign; /* not a guest of libvirt's QEMU driver: no device of it is listed here */
+    bool live;    /* from a running domain (id= or <domstatus>) */
     VfmAccel accel;
     VfmArch arch;
     char *arch_name;

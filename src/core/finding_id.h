@@ -43,6 +43,7 @@
     X(MEMORY_NOT_PINNABLE, "memory-not-pinnable", VFM_WARNING)                                                         \
     X(MIGRATION_RESTRICTED, "migration-restricted", VFM_INFO)                                                          \
     X(NETWORK_UNRESOLVED, "network-unresolved", VFM_INFO)                                                              \
+    X(OTHER_HYPERVISOR, "other-hypervisor", VFM_INFO)                                                                  \
     X(PHYSICAL_ADDRESS_BITS, "physical-address-bits", VFM_ERROR)                                                       \
     X(PINNED_EXCEEDS_HOST, "pinned-exceeds-host", VFM_WARNING)                                                         \
     X(POLICY_BACKEND, "policy-backend", VFM_WARNING)                                                                   \

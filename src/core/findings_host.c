@@ -197,6 +197,10 @@ void vfm_find_host(VfmNegotiation *n)
     const VfmAssigned *first = NULL;
     g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
 
+    if (n->domain->foreign)
+        vfm_note(n, VFM_FINDING_OTHER_HYPERVISOR, 0, NULL,
+                 "a guest of type '%s' is not run by QEMU: its devices are not looked at, VFIO's rules do not apply",
+                 n->domain->type ? n->domain->type : "");
     find_unresolved(n);
     find_iommufd(n);
     find_mixed(n);
