@@ -100,7 +100,7 @@ static bool arrange_descriptors(int listener, int monitor, int ready)
     return close_range(HELPER_FIRST_UNUSED, ~0u, 0) == 0;
 }
 
-static char **helper_argv(const char *helper, char *const *argv, pid_t qemu)
+static char **helper_argv(const char *helper, char *const *argv, pid_t qemu, const char *target)
 {
     GPtrArray *out = g_ptr_array_new();
 
@@ -109,6 +109,8 @@ static char **helper_argv(const char *helper, char *const *argv, pid_t qemu)
     g_ptr_array_add(out, g_strdup_printf("--monitor-fd=%d", HELPER_MONITOR));
     g_ptr_array_add(out, g_strdup_printf("--ready-fd=%d", HELPER_READY));
     g_ptr_array_add(out, g_strdup_printf("--qemu-pid=%d", (int)qemu));
+    if (g_str_has_prefix(target, "qemu-system-"))
+        g_ptr_array_add(out, g_strdup_printf("--arch=%s", target + strlen("qemu-system-")));
     g_ptr_array_add(out, (gpointer) "--");
     for (int i = 1; argv[i]; i++)
         g_ptr_array_add(out, argv[i]);
@@ -117,7 +119,7 @@ static char **helper_argv(const char *helper, char *const *argv, pid_t qemu)
 }
 
 /* Twice forked, so that QEMU never has a child it does not know. */
-static void become_helper(const char *helper, char *const *argv, pid_t qemu, int listener, int monitor, int ready)
+static void become_helper(char *const *command, int listener, int monitor, int ready)
 {
     pid_t pid = fork();
 
@@ -125,8 +127,8 @@ static void become_helper(const char *helper, char *const *argv, pid_t qemu, int
         _exit(pid < 0);
     setsid();
     if (arrange_descriptors(listener, monitor, ready)) {
-        execv(helper, helper_argv(helper, argv, qemu));
-        vfm_log("%s: %s", helper, g_strerror(errno));
+        execv(command[0], command);
+        vfm_log("%s: %s", command[0], g_strerror(errno));
     }
     _exit(127);
 }
@@ -144,15 +146,15 @@ static bool wait_ready(int ready)
 }
 
 /* Starts the helper. Returns QEMU's end of the monitor, -1 if there is no helper. */
-static int start_helper(const char *helper, char *const *argv, int listener)
+static int start_helper(char *const *command, int listener)
 {
     int monitor[2] = {-1, -1}, ready[2] = {-1, -1}, end = -1, status;
-    pid_t self = getpid(), pid = -1;
+    pid_t pid = -1;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor) == 0 && pipe2(ready, O_CLOEXEC) == 0)
         pid = fork();
     if (pid == 0)
-        become_helper(helper, argv, self, listener, monitor[0], ready[1]);
+        become_helper(command, listener, monitor[0], ready[1]);
     close(ready[1]);
     close(monitor[0]);
     if (pid > 0) {
@@ -168,10 +170,10 @@ static int start_helper(const char *helper, char *const *argv, int listener)
 }
 
 /* The helper takes the listening socket; QEMU finds a connected one under the same number. */
-static bool mediate(const char *self, char **argv, const VfmMonitorArgument *monitor)
+static bool mediate(const char *self, const char *target, char **argv, const VfmMonitorArgument *monitor)
 {
     g_autofree char *helper = find_helper(self);
-    int end = start_helper(helper, argv, monitor->fd);
+    int end = start_helper(helper_argv(helper, argv, getpid(), target), monitor->fd);
 
     if (end < 0) {
         vfm_log("%s did not start: the guest runs without it, and nothing guards its memory", helper);
@@ -203,7 +205,7 @@ int main(int argc, char **argv)
                    target);
         return 127;
     }
-    if (vfm_emulator_find_monitor(argv, &monitor) && !mediate(self ? self : "", argv, &monitor) &&
+    if (vfm_emulator_find_monitor(argv, &monitor) && !mediate(self ? self : "", target, argv, &monitor) &&
         vfm_emulator_helper_required(argv)) {
         g_printerr("vfiomem-qemu: the domain's policy requires vfiomem's helper, and it did not start; see the lines "
                    "above, or take required='yes' out of <vfiomem:mapping>\n");

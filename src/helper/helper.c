@@ -4,13 +4,16 @@
  * monitor's listening socket, one end of a socket pair whose other end QEMU
  * has, and QEMU's arguments; ends with QEMU. See docs/mediator.md.
  */
+#include "emulator_policy.h"
 #include "error.h"
+#include "guarding.h"
 #include "log.h"
 #include "supervisor.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -22,32 +25,39 @@
 typedef struct {
     VfmSockets sockets;
     int ready;
-    int qemu_pid;
+    VfmGuarding guarding;
 } Options;
 
 static bool read_options(int argc, char **argv, Options *options, GError **error)
 {
     int listener = -1, monitor = -1, ready = -1, pid = 0;
+    char *arch = NULL;
     const GOptionEntry entries[] = {
         {"listen-fd", 0, 0, G_OPTION_ARG_INT, &listener, "listening socket of the monitor", "FD"},
         {"monitor-fd", 0, 0, G_OPTION_ARG_INT, &monitor, "socket to QEMU's monitor", "FD"},
+        {"arch", 0, 0, G_OPTION_ARG_STRING, &arch, "QEMU's target", "NAME"},
         {"ready-fd", 0, 0, G_OPTION_ARG_INT, &ready, "written to and closed when all is ready", "FD"},
         {"qemu-pid", 0, 0, G_OPTION_ARG_INT, &pid, "process that is or becomes QEMU", "PID"},
         {NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL},
     };
+    char **rest;
     g_autoptr(GOptionContext) context = g_option_context_new("-- QEMU's arguments");
 
     g_option_context_set_summary(context, "Mediates between libvirt and QEMU's monitor. Started by vfiomem-qemu.");
     g_option_context_add_main_entries(context, entries, NULL);
     if (!g_option_context_parse(context, &argc, &argv, error))
         return false;
+    rest = argv + 1;
+    if (*rest && strcmp(*rest, "--") == 0)
+        rest++;
     if (listener < 0 || monitor < 0 || pid <= 0) {
         g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_USAGE,
                     "--listen-fd, --monitor-fd and --qemu-pid are needed; vfiomem-qemu gives them");
         return false;
     }
-    *options =
-        (Options){.sockets = {.listener = listener, .qemu = monitor, .pidfd = -1}, .ready = ready, .qemu_pid = pid};
+    *options = (Options){.sockets = {.listener = listener, .qemu = monitor, .pidfd = -1},
+                         .ready = ready,
+                         .guarding = {.argv = rest, .qemu_pid = pid, .arch = arch}};
     return true;
 }
 
@@ -68,7 +78,7 @@ static void settle_in(Options *options)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (chdir("/") < 0)
         vfm_log("chdir to /: %s", g_strerror(errno));
-    options->sockets.pidfd = (int)syscall(SYS_pidfd_open, options->qemu_pid, 0);
+    options->sockets.pidfd = (int)syscall(SYS_pidfd_open, options->guarding.qemu_pid, 0);
     if (options->sockets.pidfd < 0)
         vfm_log("no notice of QEMU's end (pidfd: %s); the end of its monitor has to do", g_strerror(errno));
 }
@@ -98,6 +108,9 @@ int main(int argc, char **argv)
         g_printerr("vfiomem-helper: %s\n", error->message);
         return 1;
     }
+    options.guarding.policy = vfm_emulator_policy(options.guarding.argv);
+    vfm_journal_begin(journal)->balloon = (uint8_t)options.guarding.policy.balloon;
+    vfm_journal_commit(journal);
     tell_ready(options.ready);
-    return vfm_supervisor_run(journal, &options.sockets, NULL, NULL);
+    return vfm_supervisor_run(journal, &options.sockets, vfm_guarding_new, &options.guarding);
 }

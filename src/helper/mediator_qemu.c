@@ -102,7 +102,7 @@ static bool inspect(VfmMediator *mediator, size_t length)
         return false;
     next = vfm_journal_begin(journal);
     next->qemu_frame = mediator->qemu_frame;
-    next->messages++;
+    next->messages += !own; /* asking again and again is no progress */
     if (own) {
         next->own_first = number + 1;
     } else if (state->session.qemu == VFM_QEMU_SILENT && vfm_session_greeting(&next->session, &message)) {

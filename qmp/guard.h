@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * guard.h - what libvirt and people may ask of QEMU while the guest runs.
+ *
+ * Opens a talk (talk.h) for each command that changes guest memory or assigned
+ * devices, and for the commands that are ours. The talk asks QEMU how the guest
+ * is now (picture.h), lets negotiation (plan.h) judge how it would be, and then
+ * forwards the command or answers with an error that says why and what to do.
+ * What the guard does not understand is forwarded. docs/mediator.md lists every
+ * guarded command with its rule and its source.
+ *
+ * The guard does no I/O. What it needs of its process comes through VfmGuardHost.
+ * It owns what it was made of (copies); talks borrow the guard. One thread.
+ */
+#pragma once
+
+#include "host.h"
+#include "talk.h"
+
+/* How the helper has been; for vfiomem-query-status. */
+typedef struct {
+    unsigned restarts; /* of the worker */
+    unsigned clients;  /* so far */
+    uint64_t refusals;
+    const char *level; /* "full"; less is never asked */
+} VfmGuardFacts;
+
+typedef struct {
+    VfmBalloonPolicy (*balloon)(void *data);
+    void (*set_balloon)(void *data, VfmBalloonPolicy policy);
+    /* Bytes QEMU may lock (RLIMIT_MEMLOCK) right now; not set: unlimited or unknown. */
+    VfmMaybe (*memlock_limit)(void *data);
+    /* A command was refused: count it, tell the log. */
+    void (*refused)(void *data, const char *command, const char *why);
+    void (*facts)(void *data, VfmGuardFacts *facts);
+    /* VFM_VERSION of QEMU as it greeted, 0 if it did not say. */
+    unsigned (*qemu_version)(void *data);
+    void *data;
+} VfmGuardHost;
+
+/* @argv: QEMU's arguments, without its name. @arch: its target ("x86_64"), NULL if unknown. @policy and @host are
+ * copied or taken over: @host becomes the guard's, NULL if nothing is known. */
+VfmTalker *vfm_guard_new(char *const *argv, const char *arch, const VfmPolicy *policy, VfmHost *host,
+                         const VfmGuardHost *process);
+void vfm_guard_free(VfmTalker *talker);
+
+/* Splits @total bytes over virtio-mem devices: in proportion to what each may have, in whole blocks, the rest to the
+ * first that can take it. @sizes, @blocks and @result have @n elements. Returns the sum, at most @total. */
+uint64_t vfm_guard_spread(uint64_t total, const uint64_t *sizes, const uint64_t *blocks, unsigned n, uint64_t *result);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Devices and memory that are plugged in while the guest runs. A mapping that
+ * fails for plain RAM, or QEMU's own count of mappings at run time, ends in
+ * hw_error: the guest is lost (hw/vfio/listener.c). So negotiation judges the
+ * guest as it would be, and what it finds wrong never reaches QEMU.
+ */
+#include "guard_parts.h"
+
+#include "amount.h"
+#include "domain_copy.h"
+#include "finding_id.h"
+
+#include <string.h>
+
+/* Findings that are no errors for a guest that starts, but fatal for one that runs. */
+static bool is_fatal(const VfmFinding *finding)
+{
+    return finding->severity == VFM_ERROR ||
+           strcmp(finding->id, vfm_finding_id_name(VFM_FINDING_MEMORY_NOT_PINNABLE)) == 0;
+}
+
+static bool has_prefix(const VfmFinding *finding, const char *prefix)
+{
+    return g_str_has_prefix(finding->id, prefix);
+}
+
+/* Locked memory is judged against what QEMU really may lock, not against what libvirt's formula would allow. */
+static bool counts(const VfmFinding *finding)
+{
+    return is_fatal(finding) && !has_prefix(finding, "memlock-") && !has_prefix(finding, "policy-") &&
+           !has_prefix(finding, "helper-");
+}
+
+static bool was_there(const VfmPlan *before, const VfmFinding *finding)
+{
+    for (guint i = 0; i < before->findings->len; i++) {
+        const VfmFinding *old = g_ptr_array_index(before->findings, i);
+
+        if (strcmp(old->id, finding->id) == 0 && strcmp(old->message, finding->message) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The first finding that the newcomer is to blame for; too many mappings are everybody's. Borrowed from @after. */
+static const VfmFinding *trouble(const VfmPlan *before, const VfmPlan *after)
+{
+    for (guint i = 0; i < after->findings->len; i++) {
+        const VfmFinding *finding = g_ptr_array_index(after->findings, i);
+
+        if (counts(finding) && (has_prefix(finding, "mapping-budget") || !was_there(before, finding)))
+            return finding;
+    }
+    return NULL;
+}
+
+static VfmTalkVerdict refuse_memlock(VfmCheck *check, VfmTalkTurn *turn, uint64_t pinned, uint64_t limit)
+{
+    g_autofree char *needed = vfm_amount(pinned), *allowed = vfm_amount(limit);
+
+    return vfm_check_refuse(check, turn,
+                            "with this device QEMU must pin %s and may lock %s (RLIMIT_MEMLOCK): QEMU would end with "
+                            "'DMA mapping failed' and the guest with it; raise <memtune><hard_limit>, or take the "
+                            "limit out so that libvirt sets its own",
+                            needed, allowed);
+}
+
+/* The guest as it would be is already in check->picture; @before is the plan without the newcomer. */
+static VfmTalkVerdict judge(VfmCheck *check, VfmTalkTurn *turn, const VfmPlan *before)
+{
+    g_autoptr(VfmPlan) after = vfm_check_plan(check);
+    const VfmFinding *finding = trouble(before, after);
+    VfmMaybe limit = check->guard->process.memlock_limit(check->guard->process.data);
+    uint64_t pinned = vfm_check_pinned(check, after, NULL);
+
+    if (finding)
+        return vfm_check_refuse(check, turn, "%s%s%s [%s]", finding->message, finding->fix ? "; " : "",
+                                finding->fix ? finding->fix : "", finding->id);
+    if (limit.set && pinned > limit.value)
+        return refuse_memlock(check, turn, pinned, limit.value);
+    return VFM_TALK_FORWARD;
+}
+
+static void complete_memory(VfmCheck *check, const VfmDeviceArg *arg)
+{
+    GPtrArray *devices = check->picture->domain->memory_devices;
+    VfmMemoryDevice *device = g_ptr_array_index(devices, devices->len - 1);
+    VfmPictureMemory entry = {.memory = devices->len - 1};
+    VfmMaybe size =
+        vfm_picture_backend_size(check->picture, check->guard->arguments, vfm_device_arg_get(arg, "memdev"));
+
+    if (size.set)
+        device->size = size.value;
+    entry.id = g_strdup(device->alias ? device->alias : "");
+    entry.plugged = device->model == VFM_MEM_VIRTIO_MEM ? 0 : device->size;
+    g_array_append_val(check->picture->memory, entry);
+}
+
+static VfmTalkVerdict decide_device(VfmCheck *check, VfmTalkTurn *turn)
+{
+    g_autoptr(VfmDeviceArg) arg = vfm_device_arg_parse(check->arguments_text, "driver", NULL);
+    g_autoptr(VfmPlan) before = vfm_check_plan(check);
+    bool had_balloon = check->picture->domain->balloon.present;
+    VfmQemuDevice kind;
+
+    if (!arg)
+        return VFM_TALK_FORWARD;
+    kind = vfm_qemu_add_device(check->picture->domain, check->guard->arguments->backends, arg);
+    if (kind == VFM_QEMU_BALLOON && had_balloon)
+        return VFM_TALK_FORWARD; /* QEMU says it well itself */
+    if (kind == VFM_QEMU_MEMORY)
+        complete_memory(check, arg);
+    return judge(check, turn, before);
+}
+
+static bool device_matters(VfmGuard *guard, JsonObject *arguments)
+{
+    VfmQemuDevice kind = vfm_qemu_device_kind(vfm_member_string(arguments, "driver"));
+
+    return kind == VFM_QEMU_ASSIGNED || kind == VFM_QEMU_MEMORY || kind == VFM_QEMU_BALLOON;
+}
+
+static VfmTalkVerdict decide_back_end(VfmCheck *check, VfmTalkTurn *turn, VfmAssignedKind kind, VfmAssignedVia via,
+                                      const char *address)
+{
+    g_autoptr(VfmPlan) before = vfm_check_plan(check);
+    VfmAssigned *assigned = vfm_domain_add_assigned(check->picture->domain, kind, via);
+
+    assigned->address = g_strdup(address);
+    return judge(check, turn, before);
+}
+
+static bool netdev_matters(VfmGuard *guard, JsonObject *arguments)
+{
+    return g_strcmp0(vfm_member_string(arguments, "type"), "vhost-vdpa") == 0;
+}
+
+static VfmTalkVerdict decide_netdev(VfmCheck *check, VfmTalkTurn *turn)
+{
+    return decide_back_end(check, turn, VFM_ASSIGNED_VDPA, VFM_VIA_INTERFACE,
+                           vfm_member_string(check->arguments, "vhostdev"));
+}
+
+static bool blockdev_matters(VfmGuard *guard, JsonObject *arguments)
+{
+    return g_strcmp0(vfm_member_string(arguments, "driver"), "nvme") == 0;
+}
+
+static VfmTalkVerdict decide_blockdev(VfmCheck *check, VfmTalkTurn *turn)
+{
+    return decide_back_end(check, turn, VFM_ASSIGNED_NVME, VFM_VIA_DISK, vfm_member_string(check->arguments, "device"));
+}
+
+static bool object_matters(VfmGuard *guard, JsonObject *arguments)
+{
+    const char *type = vfm_member_string(arguments, "qom-type");
+
+    return type && g_str_has_prefix(type, "memory-backend-");
+}
+
+/* Harmless in itself; what it is has to be known when a device is put in front of it. object-del needs nothing: QEMU
+ * refuses it while a device uses the backend, and sizes are asked for anew each time. */
+static VfmTalkVerdict decide_object(VfmCheck *check, VfmTalkTurn *turn)
+{
+    VfmDeviceArg *arg = vfm_device_arg_parse(check->arguments_text, "qom-type", NULL);
+
+    if (arg)
+        vfm_qemu_add_backend(check->guard->arguments->backends, arg);
+    return VFM_TALK_FORWARD;
+}
+
+const VfmRule vfm_device_rules[] = {{"device_add", false, device_matters, decide_device},
+                                    {"netdev_add", false, netdev_matters, decide_netdev},
+                                    {"blockdev-add", false, blockdev_matters, decide_blockdev},
+                                    {"object-add", true, object_matters, decide_object},
+                                    {NULL, false, NULL, NULL}};

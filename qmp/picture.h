@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * picture.h - the guest as it is now, asked of QEMU each time it matters.
+ *
+ * Events may be lost while nobody listens and a worker may be new, so nothing
+ * is remembered: the arguments QEMU started with say what cannot be asked (host
+ * addresses, backends' files), QEMU says what is there. The result is a domain
+ * in negotiation's words plus what only a running guest has.
+ *
+ * A picture owns its domain. One thread at a time.
+ */
+#pragma once
+
+#include "arguments.h"
+
+typedef struct {
+    char *id;         /* QEMU's device id; "" if it has none */
+    char *path;       /* of the object, for qom-set: "/machine/peripheral/virtiomem0" */
+    uint64_t plugged; /* bytes the guest uses; of others than virtio-mem: all */
+    unsigned memory;  /* index into the domain's memory_devices */
+} VfmPictureMemory;
+
+typedef struct {
+    VfmDomain *domain;
+    GArray *memory;     /* of VfmPictureMemory, in the order of the domain's memory_devices */
+    VfmMaybe balloon;   /* what the guest has, without virtio-mem (query-balloon); not set: no balloon */
+    char *status;       /* of query-status: "running", "prelaunch", ... */
+    GHashTable *sizes;  /* backend id -> uint64_t*: bytes, of backends the arguments do not know */
+    GPtrArray *unnamed; /* char*: ids of assigned devices whose host address has to be asked for */
+} VfmPicture;
+
+/* What to ask QEMU first: appends members of commands (talk.h) to @ask. */
+void vfm_picture_ask(GPtrArray *ask);
+
+/* Makes the picture of the replies to those, in order. What QEMU refused to answer counts as what the arguments said.
+ * @arguments is only read. */
+VfmPicture *vfm_picture_new(const VfmQemuArguments *arguments, const GPtrArray *replies);
+void vfm_picture_free(VfmPicture *picture);
+
+/* For devices that were plugged in later: asks for their host addresses; appends nothing if there are none. */
+void vfm_picture_ask_addresses(const VfmPicture *picture, GPtrArray *ask);
+void vfm_picture_set_addresses(VfmPicture *picture, const GPtrArray *replies);
+
+/* Bytes of a memory backend, known from anywhere. */
+VfmMaybe vfm_picture_backend_size(const VfmPicture *picture, const VfmQemuArguments *arguments, const char *id);
+
+/* Whether the guest has begun to run (libvirt's commands before that are part of its start). */
+bool vfm_picture_has_run(const VfmPicture *picture);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfmPicture, vfm_picture_free)

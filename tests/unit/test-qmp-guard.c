@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Each guarded command against a QEMU that is a list of answers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "arguments.h"
+#include "guard.h"
+#include "plan.h"
+#include "reply.h"
+
+#define GIB (UINT64_C(1) << 30)
+
+typedef struct {
+    VfmBalloonPolicy balloon;
+    VfmMaybe memlock;
+    unsigned refusals;
+} Process;
+
+static VfmBalloonPolicy get_balloon(void *data)
+{
+    return ((Process *)data)->balloon;
+}
+
+static void set_balloon(void *data, VfmBalloonPolicy policy)
+{
+    ((Process *)data)->balloon = policy;
+}
+
+static VfmMaybe get_memlock(void *data)
+{
+    return ((Process *)data)->memlock;
+}
+
+static void refused(void *data, const char *command, const char *why)
+{
+    ((Process *)data)->refusals++;
+}
+
+static void facts(void *data, VfmGuardFacts *out)
+{
+    out->refusals = ((Process *)data)->refusals;
+}
+
+static unsigned version(void *data)
+{
+    return VFM_VERSION(7, 2, 22);
+}
+
+/* What QEMU says. */
+typedef struct {
+    const char *status, *peripheral, *memory, *memdev, *balloon;
+} Qemu;
+
+static const Qemu running = {
+    .status = "{\"status\": \"running\", \"running\": true}",
+    .peripheral = "[{\"name\": \"vm0\", \"type\": \"child<virtio-mem-pci>\"}, {\"name\": \"hostdev0\", \"type\": "
+                  "\"child<vfio-pci>\"}, {\"name\": \"type\", \"type\": \"string\"}]",
+    .memory = "[{\"type\": \"virtio-mem\", \"data\": {\"memdev\": \"/objects/mem0\", \"memaddr\": 4294967296, "
+              "\"block-size\": 2097152, \"size\": 0, \"node\": 0, \"max-size\": 1073741824, \"requested-size\": 0, "
+              "\"id\": \"vm0\"}}]",
+    .memdev = "[{\"id\": \"mem0\", \"size\": 1073741824}, {\"id\": \"big\", \"size\": 2147483648}]",
+    .balloon = "{\"actual\": 268435456}",
+};
+
+static const char *const arguments[] = {"-machine",
+                                        "pc-q35-7.2,accel=tcg",
+                                        "-m",
+                                        "size=262144k,slots=4,maxmem=8388608k",
+                                        "-object",
+                                        "{\"qom-type\":\"memory-backend-ram\",\"id\":\"mem0\",\"size\":1073741824}",
+                                        "-device",
+                                        "{\"driver\":\"virtio-mem-pci\",\"id\":\"vm0\",\"memdev\":\"mem0\",\"node\":0,"
+                                        "\"block-size\":2097152,\"requested-size\":0}",
+                                        "-device",
+                                        "virtio-balloon-pci,id=balloon0",
+                                        "-device",
+                                        "{\"driver\":\"vfio-pci\",\"host\":\"0000:41:00.0\",\"id\":\"hostdev0\"}",
+                                        "-name",
+                                        "guest=demo,debug-threads=on",
+                                        NULL};
+
+static char *answer_to(const Qemu *qemu, const char *question)
+{
+    const struct {
+        const char *part, *value;
+    } known[] = {{"query-status", qemu->status},
+                 {"query-memory-devices", qemu->memory},
+                 {"query-balloon", qemu->balloon},
+                 {"qom-list", qemu->peripheral},
+                 {"query-memdev", qemu->memdev},
+                 {"\"host\"", "\"0000:42:00.0\""},
+                 {"query-commands", "[{\"name\": \"stop\"}]"},
+                 {"qom-set", "{}"}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
+        if (strstr(question, known[i].part))
+            return known[i].value ? vfm_reply_return((VfmSlice){0}, known[i].value)
+                                  : vfm_reply_error((VfmSlice){0}, "no");
+    fail_msg("unexpected question: %s", question);
+    return NULL;
+}
+
+typedef struct {
+    VfmTalkVerdict verdict;
+    char *answer, *events, *last_asked;
+} Outcome;
+
+static void outcome_clear(Outcome *outcome)
+{
+    g_free(outcome->answer);
+    g_free(outcome->events);
+    g_free(outcome->last_asked);
+}
+
+static Outcome say(const char *const *argv, Process *process, const Qemu *qemu, const char *command)
+{
+    VfmGuardHost host = {get_balloon, set_balloon, get_memlock, refused, facts, version, process};
+    VfmPolicy policy = {.present = false};
+    VfmTalker *guard = vfm_guard_new((char *const *)argv, "x86_64", &policy, NULL, &host);
+    g_autoptr(GPtrArray) replies = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GString) answer = g_string_new(NULL), events = g_string_new(NULL);
+    Outcome outcome = {.verdict = VFM_TALK_FORWARD};
+    VfmMessage message;
+    VfmTalk *talk;
+
+    assert_true(vfm_message_read(&message, command, strlen(command)));
+    talk = guard->open(guard, &message, command, strlen(command));
+    for (int turns = 0; talk && turns < 10; turns++) {
+        g_autoptr(GPtrArray) ask = g_ptr_array_new_with_free_func(g_free);
+        VfmTalkTurn turn = {&message, replies, ask, answer, events};
+
+        outcome.verdict = talk->ops->step(talk, &turn);
+        if (outcome.verdict != VFM_TALK_ASK)
+            break;
+        g_ptr_array_set_size(replies, 0);
+        for (guint i = 0; i < ask->len; i++)
+            g_ptr_array_add(replies, answer_to(qemu, ask->pdata[i]));
+        g_free(outcome.last_asked);
+        outcome.last_asked = g_strdup(ask->pdata[0]);
+    }
+    if (talk)
+        talk->ops->free(talk);
+    vfm_guard_free(guard);
+    outcome.answer = g_strdup(answer->str);
+    outcome.events = g_strdup(events->str);
+    return outcome;
+}
+
+/* Expects a refusal (or failure) that says @part, or forwarding if @part is NULL. */
+static void expect(Process *process, const Qemu *qemu, const char *command, const char *part)
+{
+    Outcome outcome = say(arguments, process, qemu, command);
+
+    if (!part) {
+        if (outcome.verdict != VFM_TALK_FORWARD)
+            fail_msg("%s was not forwarded: %s", command, outcome.answer);
+    } else {
+        assert_int_equal(outcome.verdict, VFM_TALK_ANSWER);
+        if (!strstr(outcome.answer, part))
+            fail_msg("'%s' is not in: %s", part, outcome.answer);
+    }
+    outcome_clear(&outcome);
+}
+
+static void test_reads_what_libvirt_writes(void **state)
+{
+    VfmQemuArguments *read = vfm_qemu_arguments_read((char *const *)arguments);
+    const VfmMemoryDevice *memory = g_ptr_array_index(read->domain->memory_devices, 0);
+    const VfmAssigned *assigned = g_ptr_array_index(read->domain->assigned, 0);
+
+    assert_int_equal(read->domain->boot, 256u << 20);
+    assert_int_equal(read->domain->max_memory.value, 8 * GIB);
+    assert_int_equal(read->domain->machine, VFM_MACHINE_Q35);
+    assert_int_equal(read->domain->accel, VFM_ACCEL_TCG);
+    assert_string_equal(read->domain->name, "demo");
+    assert_true(read->domain->balloon.present);
+    assert_int_equal(memory->size, GIB);
+    assert_int_equal(memory->block.value, 2u << 20);
+    assert_string_equal(assigned->address, "0000:41:00.0");
+    vfm_qemu_arguments_free(read);
+}
+
+static void test_plain_megabytes_and_odd_arguments(void **state)
+{
+    const char *const odd[] = {"-m", "512", "-device", "{broken", "-device", "vfio-pci,host=1:0.0", "-m", NULL};
+    VfmQemuArguments *read = vfm_qemu_arguments_read((char *const *)odd);
+
+    assert_int_equal(read->domain->boot, 512u << 20);
+    assert_int_equal(read->domain->assigned->len, 1);
+    vfm_qemu_arguments_free(read);
+}
+
+static void test_inflating_an_inhibited_balloon_is_refused(void **state)
+{
+    Process process = {.balloon = VFM_BALLOON_REFUSE};
+    Qemu starting = running;
+
+    expect(&process, &running, "{\"execute\":\"balloon\",\"arguments\":{\"value\":104857600},\"id\":\"libvirt-7\"}",
+           "\"id\": \"libvirt-7\", \"error\"");
+    expect(&process, &running, "{\"execute\":\"balloon\",\"arguments\":{\"value\":104857600}}",
+           "hostdev 0000:41:00.0 keeps all of it pinned");
+    assert_int_equal(process.refusals, 2);
+    expect(&process, &running, "{\"execute\":\"balloon\",\"arguments\":{\"value\":268435456}}", NULL);
+    starting.status = "{\"status\": \"prelaunch\"}";
+    expect(&process, &starting, "{\"execute\":\"balloon\",\"arguments\":{\"value\":104857600}}", NULL);
+    process.balloon = VFM_BALLOON_PASS;
+    expect(&process, &running, "{\"execute\":\"balloon\",\"arguments\":{\"value\":104857600}}", NULL);
+}
+
+static void test_a_balloon_nobody_inhibits_is_nobodys_business(void **state)
+{
+    Process process = {.balloon = VFM_BALLOON_REFUSE};
+    Qemu unplugged = running;
+
+    unplugged.peripheral = "[{\"name\": \"vm0\", \"type\": \"child<virtio-mem-pci>\"}]";
+    expect(&process, &unplugged, "{\"execute\":\"balloon\",\"arguments\":{\"value\":104857600}}", NULL);
+}
+
+static void test_a_device_plugged_later_inhibits_too(void **state)
+{
+    const char *const without[] = {"-machine", "q35", "-m", "256", "-device", "virtio-balloon-pci,id=balloon0", NULL};
+    Process process = {.balloon = VFM_BALLOON_REFUSE};
+    Outcome outcome = say(without, &process, &running, "{\"execute\":\"balloon\",\"arguments\":{\"value\":104857600}}");
+
+    assert_int_equal(outcome.verdict, VFM_TALK_ANSWER);
+    assert_non_null(strstr(outcome.answer, "0000:42:00.0")); /* asked of QEMU: the arguments do not know it */
+    outcome_clear(&outcome);
+}
+
+static void test_policy_resize_moves_virtio_mem(void **state)
+{
+    Process process = {.balloon = VFM_BALLOON_RESIZE};
+    Outcome outcome =
+        say(arguments, &process, &running, "{\"execute\":\"balloon\",\"arguments\":{\"value\":805306368},\"id\":1}");
+
+    assert_string_equal(outcome.answer, "{\"return\": {}, \"id\": 1}\r\n");
+    assert_non_null(strstr(outcome.last_asked, "\"value\": 536870912"));
+    assert_non_null(strstr(outcome.events, "VFIOMEM_RESIZED"));
+    outcome_clear(&outcome);
+    expect(&process, &running, "{\"execute\":\"balloon\",\"arguments\":{\"value\":104857600}}",
+           "ask for at least that");
+    process.memlock = VFM_SOME(300u << 20);
+    expect(&process, &running, "{\"execute\":\"balloon\",\"arguments\":{\"value\":805306368}}", "RLIMIT_MEMLOCK");
+}
+
+static void test_requested_sizes_are_checked(void **state)
+{
+#define SET(value)                                                                                                     \
+    "{\"execute\":\"qom-set\",\"arguments\":{\"path\":\"/machine/peripheral/vm0\",\"property\":\"requested-size\","    \
+    "\"value\":" value "}}"
+    Process process = {.memlock = VFM_SOME(768u << 20)};
+
+    expect(&process, &running, SET("268435456"), NULL);
+    expect(&process, &running, SET("3145728"), "not a multiple of its block size of 2 MiB; ask for 2 MiB");
+    expect(&process, &running, SET("2147483648"), "it has at most 1 GiB");
+    expect(&process, &running, SET("1073741824"), "may lock 768 MiB");
+    expect(&process, &running,
+           "{\"execute\":\"qom-set\",\"arguments\":{\"path\":\"vm0\",\"property\":\"other\",\"value\":3}}", NULL);
+#undef SET
+}
+
+static void test_plugging_what_would_kill_the_guest_is_refused(void **state)
+{
+    Process process = {.memlock = VFM_SOME(2 * GIB)};
+
+    expect(&process, &running,
+           "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"pc-dimm\",\"id\":\"dimm0\",\"memdev\":\"big\"}}",
+           "KiB and may lock 2 GiB");
+    process.memlock = VFM_NONE;
+    expect(&process, &running,
+           "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"pc-dimm\",\"id\":\"dimm0\",\"memdev\":\"big\"}}",
+           NULL);
+    expect(&process, &running, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"virtio-net-pci\"}}", NULL);
+    /* virtio-mem needs discards that vhost-vdpa forbids altogether. */
+    expect(&process, &running,
+           "{\"execute\":\"netdev_add\",\"arguments\":{\"type\":\"vhost-vdpa\",\"id\":\"n0\",\"vhostdev\":\"/dev/x\"}}",
+           "discard-conflict");
+}
+
+static void test_post_copy_is_refused_while_pinned(void **state)
+{
+    Process process = {0};
+
+    expect(&process, &running,
+           "{\"execute\":\"migrate-set-capabilities\",\"arguments\":{\"capabilities\":[{\"capability\":"
+           "\"postcopy-ram\",\"state\":true}]}}",
+           "hostdev 0000:41:00.0 has all of it pinned");
+    expect(&process, &running,
+           "{\"execute\":\"migrate-set-capabilities\",\"arguments\":{\"capabilities\":[{\"capability\":"
+           "\"events\",\"state\":true}]}}",
+           NULL);
+    expect(&process, &running, "{\"execute\":\"migrate-start-postcopy\"}", "pinned");
+}
+
+static void test_own_commands_answer(void **state)
+{
+    Process process = {.memlock = VFM_SOME(4 * GIB)};
+
+    expect(&process, &running, "{\"execute\":\"vfiomem-query-status\"}", "\"holder\":\"hostdev 0000:41:00.0\"");
+    expect(&process, &running, "{\"execute\":\"vfiomem-query-status\"}", "\"pinned\":268");
+    expect(&process, &running, "{\"execute\":\"vfiomem-query-plan\"}", "\"findings\":[");
+    expect(&process, &running, "{\"execute\":\"vfiomem-query-mappings\",\"arguments\":{\"limit\":1}}",
+           "\"ranges\":[{");
+    expect(&process, &running, "{\"execute\":\"query-commands\",\"id\":5}",
+           "[{\"name\": \"stop\"}, {\"name\": \"vfiomem-query-status\"}");
+    expect(&process, &running, "{\"execute\":\"vfiomem-set-policy\",\"arguments\":{\"balloon\":\"nonsense\"}}",
+           "must be 'refuse'");
+    expect(&process, &running, "{\"execute\":\"vfiomem-set-policy\",\"arguments\":{\"balloon\":\"pass\"}}",
+           "\"return\"");
+    assert_int_equal(process.balloon, VFM_BALLOON_PASS);
+    expect(&process, &running, "{\"execute\":\"vfiomem-resize\"}", "missing or no number");
+}
+
+static void test_a_qemu_that_answers_nonsense_is_survived(void **state)
+{
+    const Qemu odd = {"7", "{\"a\": 1}", "[3, {\"type\": 4}, {\"type\": \"virtio-mem\"}]", NULL, "[]"};
+    const Qemu mute = {NULL, NULL, NULL, NULL, NULL};
+    Process process = {0};
+
+    expect(&process, &odd, "{\"execute\":\"vfiomem-query-status\"}", "\"return\"");
+    expect(&process, &mute, "{\"execute\":\"vfiomem-query-status\"}", "\"return\"");
+    expect(&process, &mute, "{\"execute\":\"balloon\",\"arguments\":{\"value\":1}}", NULL);
+    expect(&process, &odd, "{\"execute\":\"balloon\",\"arguments\":[]}", NULL);
+    expect(&process, &odd, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":7}}", NULL);
+    expect(&process, &odd, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"pc-dimm\"}}", NULL);
+}
+
+static void test_spreading_keeps_blocks_and_proportion(void **state)
+{
+    const uint64_t sizes[] = {4096, 0, 8192, 4096}, blocks[] = {512, 0, 1024, 512};
+    uint64_t result[4];
+
+    assert_int_equal(vfm_guard_spread(8192, sizes, blocks, 4, result), 8192);
+    assert_int_equal(result[0], 2048);
+    assert_int_equal(result[1], 0);
+    assert_int_equal(result[2], 4096);
+    for (uint64_t total = 0; total < 20000; total += 77) {
+        uint64_t sum = vfm_guard_spread(total, sizes, blocks, 4, result);
+
+        assert_true(sum <= total && (sum == 16384 || total - sum < 512));
+        for (int i = 0; i < 4; i++)
+            assert_true(result[i] <= sizes[i] && (!blocks[i] || result[i] % blocks[i] == 0));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reads_what_libvirt_writes),
+        cmocka_unit_test(test_plain_megabytes_and_odd_arguments),
+        cmocka_unit_test(test_inflating_an_inhibited_balloon_is_refused),
+        cmocka_unit_test(test_a_balloon_nobody_inhibits_is_nobodys_business),
+        cmocka_unit_test(test_a_device_plugged_later_inhibits_too),
+        cmocka_unit_test(test_policy_resize_moves_virtio_mem),
+        cmocka_unit_test(test_requested_sizes_are_checked),
+        cmocka_unit_test(test_plugging_what_would_kill_the_guest_is_refused),
+        cmocka_unit_test(test_post_copy_is_refused_while_pinned),
+        cmocka_unit_test(test_own_commands_answer),
+        cmocka_unit_test(test_a_qemu_that_answers_nonsense_is_survived),
+        cmocka_unit_test(test_spreading_keeps_blocks_and_proportion),
+    };
+
+    return cmocka_run_group_tests_name("qmp-guard", tests, NULL, NULL);
+}
