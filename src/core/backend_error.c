@@ -111,7 +111,7 @@ void vfm_set_attach_error(GError **error, const char *backend, const char *devic
         break;
     case EINVAL:
         why = "the IOMMU cannot take it in (reserved region, aperture or page sizes against what is mapped, memory "
-              "reserved by firmware, or DMA that is not coherent)";
+              "reserved by firmware, or DMA that is not coherent), or it is in another context already";
         break;
     case ENOMEM:
         why = "RLIMIT_MEMLOCK reached while it got the present mappings, or the kernel is out of memory";

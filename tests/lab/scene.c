@@ -30,14 +30,37 @@ static void witness_free(gpointer data)
     g_free(data);
 }
 
+/* A map that shows its devices nothing but a virtual IOMMU, as wide as what L1's own can do. */
+static void make_viommu(Scene *scene)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(VfmRegion) region = vfm_region_new("viommu", VFM_REGION_IOMMU, 1ULL << 39, NULL, -1, 0);
+
+    scene->viommu = vfm_translation_new("viommu", scene->map, 0, &error);
+    if (!scene->viommu)
+        fail_msg("%s", error->message);
+    region->translation = scene->viommu;
+    scene->view = vfm_memory_map_new("view");
+    if (!vfm_memory_map_place(scene->view, region, 0, region->size, 0, 0, &error))
+        fail_msg("%s", error->message);
+}
+
 Scene *scene_new(void)
+{
+    return scene_new_with(NULL, false);
+}
+
+Scene *scene_new_with(const VfmMapperOptions *options, bool viommu)
 {
     g_autoptr(GError) error = NULL;
     Scene *scene = g_new0(Scene, 1);
 
     scene->map = vfm_memory_map_new("lab");
+    scene->view = scene->map;
+    if (viommu)
+        make_viommu(scene);
     scene->container = vfm_container_new("container 0", place_backend(), VFM_NONE);
-    scene->mapper = vfm_mapper_new(scene->container, scene->map, NULL, &error);
+    scene->mapper = vfm_mapper_new(scene->container, scene->view, options, &error);
     if (!scene->mapper)
         fail_msg("%s", error->message);
     scene->host = vfm_host_read("/", &error);
@@ -54,6 +77,10 @@ void scene_free(Scene *scene)
     g_hash_table_unref(scene->witnesses);
     vfm_mapper_free(scene->mapper);
     vfm_container_free(scene->container);
+    if (scene->viommu) {
+        vfm_memory_map_free(scene->view);
+        vfm_translation_free(scene->viommu);
+    }
     vfm_memory_map_free(scene->map);
     g_ptr_array_unref(scene->memories);
     vfm_host_free(scene->host);

@@ -10,6 +10,7 @@
 #include "edu.h"
 #include "host_read.h"
 #include "mapper.h"
+#include "translation.h"
 
 #define KIB 1024ULL
 #define MIB (1024 * KIB)
@@ -29,12 +30,16 @@ typedef struct {
     VfmMemoryMap *map;
     VfmContainer *container;
     VfmMapper *mapper;
-    VfmHost *host; /* this machine's, from sysfs: reserved regions come from there */
+    VfmHost *host;          /* this machine's, from sysfs: reserved regions come from there */
+    VfmTranslation *viommu; /* NULL: devices see guest physical addresses */
+    VfmMemoryMap *view;     /* what devices see: @map, or one whose only region is the virtual IOMMU */
     GPtrArray *memories;
     GHashTable *witnesses; /* device address -> Edu */
 } Scene;
 
 Scene *scene_new(void);
+/* With the mapper's options (may be NULL), behind a virtual IOMMU if @viommu. */
+Scene *scene_new_with(const VfmMapperOptions *options, bool viommu);
 void scene_free(Scene *scene);
 
 /* Memory of @size bytes at @address; in blocks of @block bytes, all discarded, or ordinary RAM if @block is 0. */
