@@ -115,9 +115,8 @@ static void write_findings(VfmJsonOut *out, const VfmPlan *plan)
     vfm_json_out_end(out);
 }
 
-void vfm_plan_write_json(VfmJsonOut *out, const char *key, const VfmDomain *domain, const VfmPlan *plan)
+static void write_members(VfmJsonOut *out, const VfmDomain *domain, const VfmPlan *plan)
 {
-    vfm_json_out_object(out, key);
     vfm_json_out_string(out, "domain", domain->name ? domain->name : "");
     vfm_json_out_string(out, "uuid", domain->uuid);
     write_assigned(out, domain);
@@ -127,6 +126,22 @@ void vfm_plan_write_json(VfmJsonOut *out, const char *key, const VfmDomain *doma
     write_mappings(out, plan);
     write_memlock(out, plan);
     write_findings(out, plan);
+}
+
+void vfm_plan_write_json(VfmJsonOut *out, const char *key, const VfmDomain *domain, const VfmPlan *plan)
+{
+    vfm_json_out_object(out, key);
+    write_members(out, domain, plan);
+    vfm_json_out_end(out);
+}
+
+void vfm_plan_write_json_of(VfmJsonOut *out, const char *file, const VfmDomain *domain, const VfmPlan *plan)
+{
+    g_autofree char *name = file ? g_utf8_make_valid(file, -1) : NULL; /* a path may be any bytes */
+
+    vfm_json_out_object(out, NULL);
+    vfm_json_out_string(out, "file", name);
+    write_members(out, domain, plan);
     vfm_json_out_end(out);
 }
 

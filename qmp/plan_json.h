@@ -17,3 +17,6 @@ char *vfm_plan_to_json(const VfmDomain *domain, const VfmPlan *plan, bool pretty
 
 /* The same as one value inside a larger document. @key as in json_out.h. */
 void vfm_plan_write_json(VfmJsonOut *out, const char *key, const VfmDomain *domain, const VfmPlan *plan);
+
+/* One of several in an array: told apart by a member "file" at the start; NULL where it is from no file. */
+void vfm_plan_write_json_of(VfmJsonOut *out, const char *file, const VfmDomain *domain, const VfmPlan *plan);

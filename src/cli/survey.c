@@ -34,7 +34,11 @@ static void show(Survey *survey, const VfmInput *input, const VfmNegotiated *neg
 
     vfm_terminal_clear(&survey->terminal);
     if (survey->json) {
-        vfm_plan_write_json(survey->json, NULL, negotiated->domain, negotiated->plan);
+        if (several)
+            vfm_plan_write_json_of(survey->json, input->kind == VFM_INPUT_DOMAIN ? NULL : input->name,
+                                   negotiated->domain, negotiated->plan);
+        else
+            vfm_plan_write_json(survey->json, NULL, negotiated->domain, negotiated->plan);
         found = count_findings(negotiated->plan);
     } else {
         found = survey->printer->print(&survey->terminal, vfm_input_name(input), negotiated, several,

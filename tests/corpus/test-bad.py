@@ -5,6 +5,7 @@
 Files of tests/data/bad with the words their message must hold, and inputs too large or too strange to keep: made
 here in a directory of their own. Nothing named by an input is ever read, and nobody is connected to.
 """
+import json
 import os
 import resource
 import socket
@@ -224,6 +225,14 @@ def places():
     report.case("a bad file among good ones",
                 [] if status == 2 and b"truncated.xml:6" in err and out.count(b"migration-restricted") == 2
                 else ["status %d, %s %s" % (status, out, err)])
+    odd = os.path.join(scratch, "odd\udcff.xml")  # a name that is no UTF-8
+    with open(odd, "wb") as out:
+        out.write(b"<domain type='kvm'><name>odd</name><memory>1048576</memory></domain>")
+    status, out, err = corpus.run(["check", "--no-host", "--format", "json", odd, os.path.join(BAD, "empty.xml"), good])
+    files = [one["file"] for one in json.loads(out)]
+    report.case("files in JSON", [] if status == 2 and files == [odd.replace("\udcff", "\ufffd"), good] else [
+        "status %d, %s" % (status, files)])
+    os.unlink(odd)
 
 
 places()

@@ -167,6 +167,8 @@ for name, count in (("several.json", 2), ("directory.json", 2)):
     many = json.load(open(name))
     assert type(many) is list and len(many) == count, name
     for d in many:
+        assert list(d)[0] == "file" and d["file"].endswith(".xml"), d
+        del d["file"]
         check(d)
 P
 checks=$((checks + 1))
