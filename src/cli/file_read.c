@@ -27,7 +27,8 @@ char *vfm_fd_read(int fd, const char *name, gsize max, const char *what, gsize *
     if (S_ISREG(info.st_mode)) {
         if ((guint64)info.st_size > max)
             return too_large(name, max, what, error);
-        room = (gsize)info.st_size + 1; /* one more, so that the end is seen without growing */
+        /* One more, so that the end is seen without growing; files of /proc say 0. */
+        room = MAX(room, (gsize)info.st_size + 1);
     }
     text = g_malloc(room + 1);
     for (;;) {

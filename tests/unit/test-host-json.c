@@ -210,6 +210,37 @@ static void test_every_truncation_is_an_error(void **state)
     }
 }
 
+/* Bytes changed, removed and doubled at random: read or refused, never a crash, and an error has words. */
+static void test_mutations_are_read_or_refused(void **state)
+{
+    const guint32 seed = g_random_int();
+    g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+    g_autoptr(VfmHost) host = full_host();
+    g_autofree char *text = vfm_host_to_json(host);
+
+    print_message("seed %u\n", seed);
+    for (unsigned i = 0; i < 20000; i++) {
+        g_autoptr(GString) mutant = g_string_new(text);
+        g_autoptr(GError) error = NULL;
+        g_autoptr(VfmHost) read = NULL;
+
+        for (unsigned changes = 1 + i % 4; changes; changes--) {
+            const gssize at = g_rand_int_range(rand, 0, (gint32)mutant->len);
+            const gssize length = g_rand_int_range(rand, 1, 9);
+
+            if (i % 3 == 0)
+                mutant->str[at] = "{}[]\":,0-9xnull"[g_rand_int_range(rand, 0, 15)];
+            else if (i % 3 == 1)
+                g_string_erase(mutant, at, MIN(length, (gssize)mutant->len - at));
+            else
+                g_string_insert_len(mutant, at, text + strlen(text) / 2, length);
+        }
+        read = vfm_host_from_json(mutant->str, mutant->len, "mutant.json", &error);
+        if ((read == NULL) != (error != NULL) || (error && !*error->message))
+            fail_msg("seed %u, mutant %u: %s", seed, i, mutant->str);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +251,7 @@ int main(void)
         cmocka_unit_test(test_errors_name_file_and_member),
         cmocka_unit_test(test_size_is_bounded),
         cmocka_unit_test(test_every_truncation_is_an_error),
+        cmocka_unit_test(test_mutations_are_read_or_refused),
     };
 
     return cmocka_run_group_tests_name("host-json", tests, NULL, NULL);
