@@ -178,7 +178,6 @@ static void attach_that_cannot_pin(void **state)
 {
     Scene *scene = scene_new();
     Memory *memory = scene_add_memory(scene, "virtio-mem", 4 * GIB, 16 * MIB, MIB);
-    g_autoptr(GError) error = NULL;
 
     scene_add_memory(scene, "boot RAM", 0, 8 * MIB, 0);
     memory_plug(memory, 0, 8 * MIB);
