@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The hook without libvirt, with the XML libvirt would hand it: every operation, every test domain, and every
+# unusable input. Needs neither root nor libvirt.
+#   test-hook-direct.sh HOOK DRIVER VFIOMEM SOURCE-DIR
+set -u
+
+hook=$1 driver=$2 vfiomem=$3 source=$4
+domains=$source/tests/data/domains
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/root/sys" # a host of which nothing is known
+versions="--libvirt-version 9.0.0 --qemu-version 7.2.22"
+failed=0
+ran=0
+
+fail()
+{
+    echo "FAILED: $*"
+    failed=1
+}
+
+# call OPERATION < XML: sets status; what was said is in $work/out, $work/err and $work/log.
+call()
+{
+    ran=$((ran + 1))
+    rm -f "$work/log"
+    status=0
+    # shellcheck disable=SC2086 # $versions is several words
+    "$hook" --driver "$driver" --log "$work/log" --host-root "$work/root" $versions guest "$1" begin - \
+        > "$work/out" 2> "$work/err" || status=$?
+    [ ! -s "$work/out" ] || fail "$1: something on standard output, which libvirt would take for XML"
+    case $status in
+    0) [ ! -s "$work/err" ] || { fail "$1: consent, and something on standard error"; cat "$work/err"; } ;;
+    1)
+        [ "$(wc -l < "$work/err")" = 1 ] || { fail "$1: a refusal is one line"; cat "$work/err"; }
+        grep -q '^vfiomem: ' "$work/err" || fail "$1: a refusal begins with vfiomem:"
+        ;;
+    *) fail "$1: exit status $status" ;;
+    esac
+    if grep -q 'the check itself failed' "$work/err" "$work/log" 2>/dev/null; then
+        fail "$1: the driver broke"
+        cat "$work/err" "$work/log" 2>/dev/null
+    fi
+}
+
+# --- every operation: a veto only where libvirt takes one without killing anybody
+for operation in prepare start migrate restore; do
+    call $operation < "$domains/virtio-mem-126g-type1.xml"
+    [ "$status" = 1 ] || fail "$operation of a domain beyond the budget: $status"
+    grep -q 'mapping-budget-exceeded' "$work/err" || fail "$operation: no reason"
+    grep -q ' (line ' "$work/err" && fail "$operation: names lines that nobody has"
+    grep -q "error: domain 'guest', $operation: .*mapping-budget-exceeded" "$work/log" || fail "$operation: not in the log"
+done
+for operation in started stopped release reconnect attach something-new; do
+    call $operation < "$domains/virtio-mem-126g-type1.xml"
+    [ "$status" = 0 ] || fail "$operation must not be vetoed: $status"
+    call $operation < /dev/null
+    [ "$status" = 0 ] || fail "$operation without XML: $status"
+    head -c 100000 /dev/urandom > "$work/noise"
+    call $operation < "$work/noise"
+    [ "$status" = 0 ] || fail "$operation with noise: $status"
+    echo "<hostdev type='pci'" | call $operation
+    [ "$status" = 0 ] || fail "$operation with half a hostdev: $status"
+done
+call reconnect < "$domains/virtio-mem-126g-type1.xml"
+grep -q 'next start would be refused' "$work/log" || fail "reconnect: nothing in the log"
+
+# --- every test domain: the hook and `vfiomem check` agree
+for file in "$domains"/*.xml; do
+    # shellcheck disable=SC2086
+    "$vfiomem" check --format json --sysfs "$work/root" $versions "$file" > "$work/json" 2>/dev/null
+    wanted=$?
+    # Whoever has neither device nor policy is none of the hook's business.
+    if tr -d ' \n' < "$work/json" | grep -q '"assigned":\[\]' && ! grep -q 'urn:vfiomem:domain:1' "$file"; then
+        wanted=0
+    fi
+    call prepare < "$file"
+    [ "$status" = "$wanted" ] || { fail "$(basename "$file"): check says $wanted, the hook $status"; cat "$work/err"; }
+done
+
+# --- unusable input: refused only if there may be a device or a policy in it
+for file in "$domains"/bad/* "$work/noise"; do
+    [ -f "$file" ] || continue
+    call prepare < "$file"
+    if grep -aqE "urn:vfiomem:domain:1|vfio-pci|<hostdev[^>]*['\"](pci|mdev)['\"]|<(interface|disk|source)[^>]*['\"](hostdev|vdpa|nvme|vhostvdpa)['\"]" "$file"; then
+        continue # refused or not, it was judged or scanned; both are right
+    fi
+    [ "$status" = 0 ] || { fail "$(basename "$file"): refused without any device"; cat "$work/err"; }
+done
+head -c 20000000 /dev/zero | tr '\0' ' ' > "$work/large"
+call prepare < "$work/large"
+[ "$status" = 0 ] || fail "20 MB of spaces: $status"
+{ echo "<domain><devices><hostdev type='pci'/>"; cat "$work/large"; } > "$work/large-device"
+call prepare < "$work/large-device"
+[ "$status" = 1 ] || fail "20 MB with a device: $status"
+
+# --- wrong use
+"$hook" > /dev/null 2>&1
+[ $? = 2 ] || fail "no arguments: not exit status 2"
+"$hook" --help | grep -q '^usage: vfiomem-hook' || fail "--help"
+
+echo "$ran calls"
+exit "$failed"
