@@ -34,7 +34,7 @@ char *vfm_emulator_option(const char *options, const char *key)
     char *item;
 
     while ((item = next_item(&options))) {
-        g_autofree char *owned = item;
+        g_autofree G_GNUC_UNUSED char *owned = item;
 
         if (strncmp(item, key, length) == 0 && item[length] == '=')
             return unescape(item + length + 1);
@@ -47,7 +47,7 @@ static bool has_bare(const char *options, const char *word)
     char *item;
 
     while ((item = next_item(&options))) {
-        g_autofree char *owned = item;
+        g_autofree G_GNUC_UNUSED char *owned = item;
 
         if (strcmp(item, word) == 0)
             return true;
@@ -115,7 +115,7 @@ char *vfm_emulator_rewrite_chardev(const char *chardev, int fd)
     char *item;
 
     while ((item = next_item(&chardev))) {
-        g_autofree char *owned = item;
+        g_autofree G_GNUC_UNUSED char *owned = item;
         size_t length = strcspn(item, "=");
         bool drop = false;
 

@@ -138,6 +138,13 @@ memlock_limit()
     [ -f /run/memlock-limits ] && tail -n 1 /run/memlock-limits | cut -d' ' -f2
 }
 
+# guest_settled NAME: libvirt's threads have taken the guest up again after a restart. Before that, a destroy
+# may find that the guest it just killed is gone, and fail.
+guest_settled()
+{
+    wait_for 20 virsh -q qemu-monitor-command "$1" '{"execute":"query-status"}'
+}
+
 guest_is()
 {
     [ "$(virsh -q domstate "$1")" = "$2" ]

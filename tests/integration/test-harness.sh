@@ -13,6 +13,7 @@ check "a plain domain starts" virsh start plain
 pid=$(guest_pid plain)
 check "the daemon restarts" daemon_restart
 check "its guest is still running" guest_is plain running
+check "its monitor answers" guest_settled plain
 check "as the same process" kill -0 "$pid"
 check "a second start is refused" fails_with 'already active' virsh start plain
 check "the guest is destroyed" virsh destroy plain

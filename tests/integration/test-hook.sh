@@ -66,7 +66,7 @@ export DOMAIN_EMULATOR=$VFIOMEM_INTEGRATION_DIR/pretend-vfio
 elastic many 128 2 > /run/many.xml
 check "a domain beyond the mapping budget can be defined" define /run/many.xml
 check "its start is refused with the reason and the mend" \
-    fails_with 'vfiomem: .*128 GiB in blocks of 2 MiB.*65535.*set <block> to 4 MiB.*\[mapping-budget-exceeded\]' virsh start many
+    fails_with 'vfiomem: .*128 GiB in blocks of 2 MiB.*65535.*set <block>.* to 4 MiB.*\[mapping-budget-exceeded\]' virsh start many
 virsh start many 2> /run/error || true
 check "in one line" one_line /run/error
 check "it is not running" guest_is many "shut off"
@@ -115,6 +115,7 @@ install_entry
 check "the daemon restarts" daemon_restart
 check "the hook saw the reconnect" wait_for 20 grep -q "domain 'many', reconnect: .*next start would be refused" "$log"
 check "the guest runs on" guest_is many running
+check "its monitor answers" guest_settled many
 check "and can be ended" virsh destroy many
 
 # --- a driver that crashes, hangs or is missing: no guest without devices is stopped
@@ -135,7 +136,7 @@ install_entry --driver /nonexistent
 check "driver missing: one with a device is refused" fails_with 'nonexistent.*No such file' virsh start balloon
 broken 'kill -SEGV $$'
 check "driver crashing: the daemon restarts" daemon_restart
-check "and the plain guest runs on" guest_is plain running
+check "and the plain guest runs on" guest_settled plain
 domain policy "<metadata><vfiomem:policy xmlns:vfiomem='urn:vfiomem:domain:1'/></metadata>" > /run/policy.xml
 define /run/policy.xml
 check "driver crashing: one with a policy is refused" fails_with 'a vfiomem policy' virsh start policy
