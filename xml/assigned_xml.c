@@ -98,19 +98,22 @@ static bool read_hostdev_interface(const VfmXmlReader *reader, const xmlNode *no
 }
 
 /* An interface of a network is an assigned device if the network is a pool of them. The status file says so in
- * <actual>; a running domain's other interfaces show their host side (bridge, portid, target). */
+ * <actual>; where libvirt has made another kind of port of it, the port's id or its bridge shows. A domain id alone
+ * says nothing: hooks see the domain of a starting guest before its networks are looked at. */
 static bool read_network_interface(const VfmXmlReader *reader, const xmlNode *node, VfmDomain *domain)
 {
     VfmAssigned *assigned;
     xmlNode *actual, *source, *address;
     g_autofree char *actual_type = NULL;
     g_autofree char *bridge = NULL;
+    g_autofree char *port = NULL;
 
     if (!vfm_xml_only_child(reader, node, "actual", &actual) || !vfm_xml_only_child(reader, node, "source", &source))
         return false;
     actual_type = vfm_xml_attribute(actual, "type");
     bridge = vfm_xml_attribute(source, "bridge");
-    if ((actual_type && strcmp(actual_type, "hostdev") != 0) || (!actual_type && (domain->live || bridge)))
+    port = vfm_xml_attribute(source, "portid");
+    if ((actual_type && strcmp(actual_type, "hostdev") != 0) || (!actual_type && (port || bridge)))
         return true;
     assigned = vfm_domain_add_assigned(domain, VFM_ASSIGNED_PCI, VFM_VIA_INTERFACE);
     if (!read_common(reader, node, domain, assigned))

@@ -12,7 +12,8 @@ typedef struct {
     const VfmXmlReader *reader;
     const xmlNode *node; /* <qemu:arg> of the value */
     VfmDomain *domain;
-    GHashTable *aliases; /* vfm_xml_aliases() of the domain before its command line */
+    GHashTable *aliases; /* vfm_xml_aliases(), with what the command line adds */
+    bool objects_only;   /* first round */
     GHashTable *objects; /* id -> VfmDeviceArg* of -object memory-backend-* */
 } Commandline;
 
@@ -32,6 +33,8 @@ static VfmAssigned *add_assigned(Commandline *line, VfmAssignedKind kind, const 
 
     assigned->alias = g_strdup(vfm_device_arg_get(arg, "id"));
     assigned->line = vfm_xml_line(line->node);
+    if (assigned->alias)
+        g_hash_table_insert(line->aliases, assigned->alias, assigned);
     return assigned;
 }
 
@@ -133,7 +136,6 @@ static bool read_balloon(Commandline *line, const VfmDeviceArg *arg, int detail)
     return true;
 }
 
-/* The backend has to stand before the device: QEMU makes objects in order, and so do we. */
 static bool read_memory(Commandline *line, const VfmDeviceArg *arg, int detail)
 {
     VfmMemoryModel model = (VfmMemoryModel)detail;
@@ -235,7 +237,8 @@ static bool read_set(Commandline *line, const char *text)
     if (!value || strcmp(parts[0], "device") != 0)
         return true;
     *value++ = '\0';
-    return vfm_xml_apply_property(line->reader, line->node, line->aliases, line->domain, parts[1], parts[2], value);
+    vfm_xml_apply_property(line->aliases, line->domain, parts[1], parts[2], value);
+    return true;
 }
 
 static bool read_option(Commandline *line, const char *option, const char *value)
@@ -248,6 +251,8 @@ static bool read_option(Commandline *line, const char *option, const char *value
         {"drive", NULL, read_block},       {"object", "qom-type", NULL},
     };
 
+    if (line->objects_only != (strcmp(option, "object") == 0))
+        return true;
     if (strcmp(option, "set") == 0)
         return read_set(line, value);
     for (gsize i = 0; i < G_N_ELEMENTS(options); i++) {
@@ -301,9 +306,13 @@ bool vfm_xml_read_commandline(const VfmXmlReader *reader, const xmlNode *root, V
     g_autoptr(GHashTable) aliases = vfm_xml_aliases(domain);
     Commandline line = {.reader = reader, .domain = domain, .aliases = aliases, .objects = objects};
 
-    for (const xmlNode *node = root->children; node; node = node->next) {
-        if (is_qemu_element(node, "commandline") && !read_arguments(&line, node))
-            return false;
+    /* QEMU makes its objects before its devices, wherever they stand. */
+    for (int round = 0; round < 2; round++) {
+        line.objects_only = round == 0;
+        for (const xmlNode *node = root->children; node; node = node->next) {
+            if (is_qemu_element(node, "commandline") && !read_arguments(&line, node))
+                return false;
+        }
     }
     return true;
 }

@@ -87,8 +87,7 @@ static void add_implicit_iommu(VfmDomain *domain)
 {
     VfmIommu *iommu;
 
-    if (domain->live || domain->machine != VFM_MACHINE_Q35 ||
-        domain->vcpus <= 255 || domain->iommus->len > 0)
+    if (domain->live || domain->machine != VFM_MACHINE_Q35 || domain->vcpus <= 255 || domain->iommus->len > 0)
         return;
     iommu = vfm_domain_add_iommu(domain, VFM_IOMMU_INTEL);
     iommu->model_name = g_strdup("intel");

@@ -96,8 +96,7 @@ xmlDoc *vfm_xml_document_parse(const char *text, gsize length, const char *file,
                         "a domain has no document type declaration; remove <!DOCTYPE>");
         return NULL;
     }
-    /* libxml2 goes on after an undeclared prefix; the element would silently mean nothing. */
-    if (!document || !context->wellFormed || !context->nsWellFormed || !xmlDocGetRootElement(document)) {
+    if (!document || !context->wellFormed || !xmlDocGetRootElement(document)) {
         set_parse_error(context, file, error);
         return NULL;
     }

@@ -16,7 +16,8 @@
 #define VFM_XML_SIZE_MAX (16u * 1024 * 1024)
 
 /* A new tree (xmlFreeDoc) whose nodes know their lines, or NULL with VFM_INPUT_ERROR
- * "FILE:LINE: why". @file is only a name for messages. Thread-safe. */
+ * "FILE:LINE: why". Prefixes that nobody declared are left in the names, as libvirt leaves them. @file is only a name
+ * for messages. Thread-safe. */
 xmlDoc *vfm_xml_document_parse(const char *text, gsize length, const char *file, GError **error);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)

@@ -72,9 +72,9 @@ static bool read_domain(const VfmXmlReader *reader, const xmlNode *root, VfmDoma
 {
     xmlNode *devices;
 
-    return vfm_xml_only_child(reader, root, "devices", &devices) && read_identity(reader, root, domain) &&
-           vfm_xml_read_machine(reader, root, domain) && vfm_xml_read_memory(reader, root, domain) &&
-           vfm_xml_read_memory_devices(reader, devices, domain) &&
+    return vfm_xml_check_prefixes(reader, root) && vfm_xml_only_child(reader, root, "devices", &devices) &&
+           read_identity(reader, root, domain) && vfm_xml_read_machine(reader, root, domain) &&
+           vfm_xml_read_memory(reader, root, domain) && vfm_xml_read_memory_devices(reader, devices, domain) &&
            (domain->foreign || read_qemu_devices(reader, root, devices, domain)) &&
            vfm_xml_read_policy(reader, root, domain) && vfm_xml_check_domain(reader, root, domain);
 }

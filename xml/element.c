@@ -93,6 +93,19 @@ xmlNode *vfm_xml_next(const xmlNode *node, const char *name)
     return first_from(node->next, name);
 }
 
+bool vfm_xml_check_prefixes(const VfmXmlReader *reader, const xmlNode *node)
+{
+    for (const xmlNode *child = vfm_xml_child(node, NULL); child; child = vfm_xml_next(child, NULL)) {
+        const char *name = (const char *)child->name, *colon = strchr(name, ':');
+
+        if (colon)
+            return vfm_xml_fail(reader, child, VFM_INPUT_SYNTAX,
+                                "<%s>: prefix %.*s is not defined; add its xmlns:%.*s to the domain", name,
+                                (int)(colon - name), name, (int)(colon - name), name);
+    }
+    return true;
+}
+
 bool vfm_xml_only_child(const VfmXmlReader *reader, const xmlNode *node, const char *name, xmlNode **child)
 {
     xmlNode *second;

@@ -41,6 +41,9 @@ xmlNode *vfm_xml_child(const xmlNode *node, const char *name);
 xmlNode *vfm_xml_next(const xmlNode *node, const char *name);
 bool vfm_xml_is(const xmlNode *node, const char *name);
 
+/* False if an element right below @node has a prefix that nobody declared: libvirt would drop it without a word. */
+bool vfm_xml_check_prefixes(const VfmXmlReader *reader, const xmlNode *node);
+
 /* The child that may be there once: *child is it or NULL; false if there are two. @node may be NULL. */
 bool vfm_xml_only_child(const VfmXmlReader *reader, const xmlNode *node, const char *name, xmlNode **child);
 

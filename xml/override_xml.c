@@ -31,22 +31,17 @@ static VfmSwitch switch_from_text(const char *text)
     return g_strv_contains(on, text) ? VFM_ON : VFM_OFF;
 }
 
-bool vfm_xml_apply_property(const VfmXmlReader *reader, const xmlNode *where, GHashTable *aliases, VfmDomain *domain,
-                            const char *alias, const char *property, const char *value)
+void vfm_xml_apply_property(GHashTable *aliases, VfmDomain *domain, const char *alias, const char *property,
+                            const char *value)
 {
-    if (strcmp(property, "x-balloon-allowed") == 0) {
-        VfmAssigned *assigned = g_hash_table_lookup(aliases, alias);
+    VfmAssigned *assigned = g_hash_table_lookup(aliases, alias);
 
-        if (!assigned)
-            return vfm_xml_fail(reader, where, VFM_INPUT_CONFLICT,
-                                "x-balloon-allowed is set for '%s', but no assigned device has that alias", alias);
+    if (assigned && strcmp(property, "x-balloon-allowed") == 0)
         assigned->balloon_allowed = switch_from_text(value);
-    } else if (strcmp(alias, "balloon0") == 0 && strcmp(property, "free-page-reporting") == 0) {
+    else if (strcmp(alias, "balloon0") == 0 && strcmp(property, "free-page-reporting") == 0)
         domain->balloon.free_page_reporting = switch_from_text(value);
-    } else if (strcmp(alias, "balloon0") == 0 && strcmp(property, "deflate-on-oom") == 0) {
+    else if (strcmp(alias, "balloon0") == 0 && strcmp(property, "deflate-on-oom") == 0)
         domain->balloon.autodeflate = switch_from_text(value);
-    }
-    return true;
 }
 
 static bool read_property(const VfmXmlReader *reader, const xmlNode *property, GHashTable *aliases, const char *alias,
@@ -60,7 +55,8 @@ static bool read_property(const VfmXmlReader *reader, const xmlNode *property, G
         return vfm_xml_fail(reader, property, VFM_INPUT_SYNTAX, "<qemu:property> needs a name and a type");
     if (strcmp(type, "remove") == 0 || !value)
         return true;
-    return vfm_xml_apply_property(reader, property, aliases, domain, alias, name, value);
+    vfm_xml_apply_property(aliases, domain, alias, name, value);
+    return true;
 }
 
 static bool read_override_device(const VfmXmlReader *reader, const xmlNode *device, GHashTable *aliases,

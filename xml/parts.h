@@ -38,9 +38,10 @@ bool vfm_xml_read_commandline(const VfmXmlReader *reader, const xmlNode *root, V
 bool vfm_xml_read_override(const VfmXmlReader *reader, const xmlNode *root, VfmDomain *domain);
 /* Assigned devices by the names libvirt has or will have for them: VfmAssigned* that @domain owns. */
 GHashTable *vfm_xml_aliases(const VfmDomain *domain);
-/* Sets what libvirt's device @alias gets from outside its XML; what is not for us is ignored. */
-bool vfm_xml_apply_property(const VfmXmlReader *reader, const xmlNode *where, GHashTable *aliases, VfmDomain *domain,
-                            const char *alias, const char *property, const char *value);
+/* Sets what device @alias gets from outside libvirt's XML. What is not for us is ignored, and so is an alias that no
+ * device has: libvirt and QEMU say so themselves. */
+void vfm_xml_apply_property(GHashTable *aliases, VfmDomain *domain, const char *alias, const char *property,
+                            const char *value);
 
 /* policy_xml.c: <metadata><vfiomem:policy> */
 bool vfm_xml_read_policy(const VfmXmlReader *reader, const xmlNode *root, VfmDomain *domain);

@@ -246,7 +246,7 @@ bool vfm_xml_read_policy(const VfmXmlReader *reader, const xmlNode *root, VfmDom
 {
     xmlNode *metadata;
 
-    if (!vfm_xml_only_child(reader, root, "metadata", &metadata))
+    if (!vfm_xml_only_child(reader, root, "metadata", &metadata) || !vfm_xml_check_prefixes(reader, metadata))
         return false;
     for (const xmlNode *node = metadata ? metadata->children : NULL; node; node = node->next) {
         if (node->type != XML_ELEMENT_NODE || !node->ns ||

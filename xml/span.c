@@ -246,7 +246,7 @@ const VfmSpan *vfm_spans_get(const VfmSpans *spans, guint index)
     return &g_array_index(spans->spans, VfmSpan, index);
 }
 
-/* The namespace an element's prefix stands for, "" for none. */
+/* The namespace an element's prefix stands for, "" for none; NULL if nobody declared the prefix. */
 static char *namespace_of(const VfmSpans *spans, guint index)
 {
     const VfmSpan *span = vfm_spans_get(spans, index);
@@ -260,7 +260,7 @@ static char *namespace_of(const VfmSpans *spans, guint index)
         if (uri)
             return uri;
     }
-    return g_strdup("");
+    return span->prefix_length > 0 ? NULL : g_strdup("");
 }
 
 bool vfm_spans_is(const VfmSpans *spans, guint index, const char *uri, const char *name)
@@ -271,7 +271,7 @@ bool vfm_spans_is(const VfmSpans *spans, guint index, const char *uri, const cha
     if (span->name_length != strlen(name) || memcmp(spans->text + span->name, name, span->name_length) != 0)
         return false;
     real = namespace_of(spans, index);
-    return strcmp(real, uri ? uri : "") == 0;
+    return g_strcmp0(real, uri ? uri : "") == 0;
 }
 
 static guint first_of(const VfmSpans *spans, guint index, const char *uri, const char *name)

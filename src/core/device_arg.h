@@ -20,8 +20,8 @@
 
 #include "domain.h"
 
-/* Nesting allowed in the JSON form; QEMU's own options need two. */
-#define VFM_DEVICE_ARG_DEPTH 8
+/* Nesting allowed in the JSON form: devices need two, -blockdev one for each image of a chain. */
+#define VFM_DEVICE_ARG_DEPTH 64
 
 /* Properties in one argument; QEMU's largest devices have some 150. Keeps the search for duplicates cheap. */
 #define VFM_DEVICE_ARG_PROPERTIES 512

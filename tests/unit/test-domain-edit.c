@@ -117,7 +117,7 @@ static const Case cases[] = {
         "<!-- <domain> --><domain type='kvm'>\n<memory unit='GiB'>9</memory><devices>\n"
         "<!-- <memory model='virtio-mem'><target/></memory> -->\n"
         "<memory model='dimm'><target><size unit='GiB'>1</size></target></memory>\n"
-        "<x:memory xmlns:x='urn:x'/><y xmlns='urn:y'><memory/></y>\n"
+        "<x:memory xmlns:x='urn:x'/><y xmlns='urn:y'><memory/></y><z><q:memory/></z>\n"
         "<memory model='virtio-mem'><target><size unit='GiB'>1</size><block><![CDATA[2048]]></block></target></memory>"
         "\n</devices></domain>",
         {{.kind = VFM_EDIT_BLOCK, .index = 1, .value = 4 * MIB}},
@@ -125,7 +125,7 @@ static const Case cases[] = {
         "<!-- <domain> --><domain type='kvm'>\n<memory unit='GiB'>9</memory><devices>\n"
         "<!-- <memory model='virtio-mem'><target/></memory> -->\n"
         "<memory model='dimm'><target><size unit='GiB'>1</size></target></memory>\n"
-        "<x:memory xmlns:x='urn:x'/><y xmlns='urn:y'><memory/></y>\n"
+        "<x:memory xmlns:x='urn:x'/><y xmlns='urn:y'><memory/></y><z><q:memory/></z>\n"
         "<memory model='virtio-mem'><target><size unit='GiB'>1</size><block>4096</block></target></memory>"
         "\n</devices></domain>",
     },

@@ -59,6 +59,7 @@ static void test_not_a_domain(void **state)
         {D M "</domain>\n<domain/>", VFM_INPUT_SYNTAX, 4, "one file holds one domain"},
         {D M "&nbsp;</domain>", VFM_INPUT_SYNTAX, 3, "nbsp"},
         {D M "<qemu:commandline/></domain>", VFM_INPUT_SYNTAX, 3, "prefix qemu"},
+        {D M "<metadata><vfiomem:policy/></metadata></domain>", VFM_INPUT_SYNTAX, 3, "prefix vfiomem is not defined"},
         {"<network>\n</network>", VFM_INPUT_SYNTAX, 1, "root element is <network>"},
         {"<domain xmlns='urn:x' type='kvm'/>", VFM_INPUT_SYNTAX, 1, "in a namespace"},
         {"<domstatus>\n</domstatus>", VFM_INPUT_SYNTAX, 1, "holds no <domain>"},
@@ -285,8 +286,6 @@ static void test_commandlines(void **state)
         {QEMU ARG("-object") ARG("memory-backend-ram,id=m,size=8E") ARG("-device") ARG("virtio-mem-pci,memdev=m") QEND,
          VFM_INPUT_RANGE, 4, "no valid size"},
         {QEMU ARG("-device") ARG("virtio-balloon-pci") QEND, VFM_INPUT_CONFLICT, 4, "second balloon"},
-        {QEMU ARG("-set") ARG("device.hostdev7.x-balloon-allowed=on") QEND, VFM_INPUT_CONFLICT, 4,
-         "no assigned device"},
         {QEMU ARG("-drive") ARG("file=nvme://x/1") QEND, VFM_INPUT_SYNTAX, 4, "NVMe"},
     };
 

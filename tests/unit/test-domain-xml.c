@@ -217,6 +217,34 @@ static void test_status_file_resolves_pools(void **state)
     assert_true(assigned(domain, 0)->managed && !assigned(domain, 0)->unresolved);
 }
 
+static void test_networks_are_unresolved_until_libvirt_made_a_port(void **state)
+{
+    static const struct {
+        const char *source;
+        unsigned devices;
+    } cases[] = {
+        {"<source network='n'/>", 1},
+        {"<source network='n' portid='4b20d080-1b54-4048-85b3-a6a62d165c01' bridge='virbr0'/>", 0},
+        {"<source network='n' portid='4b20d080-1b54-4048-85b3-a6a62d165c01'/>", 0},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        g_autofree char *text = g_strdup_printf(
+            "<domain type='kvm' id='7'>" MEM DEV "<interface type='network'>%s</interface>" END, cases[i].source);
+        g_autoptr(VfmDomain) domain = parse(text);
+
+        assert_int_equal(domain->assigned->len, cases[i].devices);
+    }
+}
+
+static void test_strangers_prefixes_are_their_own_affair(void **state)
+{
+    g_autoptr(VfmDomain) domain = parse(
+        HEAD MEM "<metadata><a:b xmlns:a='urn:a'><c:d/></a:b></metadata><devices><x><y:z/></x></devices></domain>");
+
+    assert_int_equal(domain->boot, 4 * GIB);
+}
+
 static void test_memory_devices(void **state)
 {
     static const char text[] = HEAD
@@ -360,12 +388,13 @@ static void test_commandline_devices_in_both_forms(void **state)
         "<q:arg value='-drive'/><q:arg value='file=nvme://0000:04:00.0/1,if=none'/>"
         "<q:arg value='-blockdev'/><q:arg value='{\"driver\":\"nvme\",\"device\":\"0000:05:00.0\",\"namespace\":1}'/>"
         "<q:arg value='-cpu'/><q:arg value='host'/>"
-        "<q:arg value='-object'/><q:arg value='memory-backend-memfd,id=m0,size=8G,share=on'/>"
         "<q:arg value='-device'/>"
         "<q:arg value='virtio-mem-pci,memdev=m0,node=0,block-size=4M,requested-size=1G,memaddr=0x200000000'/>"
         "<q:arg value='-device'/><q:arg value='intel-iommu,caching-mode=on,aw-bits=48,intremap=auto'/>"
         "<q:arg value='-device'/><q:arg value='virtio-balloon-pci,free-page-reporting=on'/>"
-        "<q:env name='A' value='-device'/></q:commandline></domain>";
+        "<q:env name='A' value='-device'/></q:commandline><q:commandline>"
+        "<q:arg value='-object'/><q:arg value='memory-backend-memfd,id=m0,size=8G,share=on'/>"
+        "<q:arg value='-set'/><q:arg value='device.g0.x-balloon-allowed=off'/></q:commandline></domain>";
     static const struct {
         VfmAssignedKind kind;
         const char *address;
@@ -393,6 +422,7 @@ static void test_commandline_devices_in_both_forms(void **state)
     assert_string_equal(assigned(domain, 1)->alias, "g0");
     assert_true(assigned(domain, 1)->iommufd && !assigned(domain, 2)->iommufd);
     assert_int_equal(assigned(domain, 3)->balloon_allowed, VFM_ON);
+    assert_int_equal(assigned(domain, 1)->balloon_allowed, VFM_OFF);
     assert_int_equal(domain->memory_devices->len, 1);
     assert_true(vmem->from_commandline);
     assert_int_equal(vmem->model, VFM_MEM_VIRTIO_MEM);
@@ -487,6 +517,8 @@ int main(void)
         cmocka_unit_test(test_every_door_to_guest_memory),
         cmocka_unit_test(test_iommufd_of_the_domain_is_the_devices_default),
         cmocka_unit_test(test_status_file_resolves_pools),
+        cmocka_unit_test(test_networks_are_unresolved_until_libvirt_made_a_port),
+        cmocka_unit_test(test_strangers_prefixes_are_their_own_affair),
         cmocka_unit_test(test_memory_devices),
         cmocka_unit_test(test_backing_and_limits),
         cmocka_unit_test(test_machine_and_cpu),
