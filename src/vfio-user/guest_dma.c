@@ -50,6 +50,7 @@ struct VfmGuestDma {
     GTree *pieces;
     unsigned clients;
     uint64_t bytes, lingering, skipped, pinned_total;
+    int64_t patience;
     GMutex lock;
     GCond released; /* a client let go of something */
 };
@@ -242,7 +243,7 @@ static bool make_way(Undertaking *work, Piece *piece, GError **error)
     if (piece->users == 0)
         return drop_run(dma, &piece, 1, error);
     if (!work->until)
-        work->until = g_get_monotonic_time() + OTHERS_USEC;
+        work->until = g_get_monotonic_time() + dma->patience;
     if (g_cond_wait_until(&dma->released, &dma->lock, work->until))
         return true;
     g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE,
@@ -583,6 +584,7 @@ VfmGuestDma *vfm_guest_dma_new(VfmContainer *container, const GArray *windows)
 
     dma->client.ops = &container_ops;
     dma->container = container;
+    dma->patience = OTHERS_USEC;
     dma->windows = windows && windows->len ? vfm_ranges_copy(windows) : NULL;
     dma->files = vfm_guest_files_new();
     dma->pieces = g_tree_new(compare_start);
@@ -591,6 +593,11 @@ VfmGuestDma *vfm_guest_dma_new(VfmContainer *container, const GArray *windows)
     /* Nothing to map yet, so nothing can fail. */
     vfm_container_set_client(container, &dma->client, NULL);
     return dma;
+}
+
+void vfm_guest_dma_set_patience(VfmGuestDma *dma, int64_t usec)
+{
+    dma->patience = usec;
 }
 
 void vfm_guest_dma_free(VfmGuestDma *dma)

@@ -56,6 +56,9 @@ typedef struct {
  * is mapped; NULL: everything. */
 VfmGuestDma *vfm_guest_dma_new(VfmContainer *container, const GArray *windows);
 
+/* How long a map waits for another client to let go, in microseconds; 4 seconds unless set. Before the first client. */
+void vfm_guest_dma_set_patience(VfmGuestDma *dma, int64_t usec);
+
 /* All clients must have left. Unmaps what lingers. */
 void vfm_guest_dma_free(VfmGuestDma *dma);
 

@@ -58,6 +58,9 @@ static bool irq_info(VfmVfuDevice *vfu, struct vfio_irq_info *irq, GError **erro
     } else if (irq->index == VFIO_PCI_INTX_IRQ_INDEX) {
         irq->count = 1;
         irq->flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
+    } else if (irq->index == VFIO_PCI_ERR_IRQ_INDEX || irq->index == VFIO_PCI_REQ_IRQ_INDEX) {
+        irq->count = 1;
+        irq->flags = VFIO_IRQ_INFO_EVENTFD;
     } else {
         irq->count = 0;
         irq->flags = 0;

@@ -368,7 +368,7 @@ static void test_region_write(void **state)
     struct {
         VfmVfuRegionAccess access;
         uint8_t data[8];
-    } write = {{.offset = 16, .region = 0, .count = 8}, "\1\2\3\4\5\6\7\10"};
+    } write = {{.offset = 16, .region = 0, .count = 8}, {1, 2, 3, 4, 5, 6, 7, 8}};
 
     negotiate(scene->client);
     command(scene->client, 2, VFM_VFU_REGION_WRITE, &write, sizeof(write));
