@@ -6,6 +6,8 @@
 
 bool vfm_block_is_legal(const VfmPlanMemory *memory)
 {
+    if (memory->block_missing)
+        return false; /* QEMU would choose one, but libvirt insists on <block> */
     return vfm_is_power_of_two(memory->block.value) && memory->block.value >= memory->min_block &&
            memory->block.value <= memory->max_block;
 }
@@ -39,7 +41,7 @@ GArray *vfm_blocks_chosen(const VfmPlan *plan)
             *block = memory->block.value;
         else if (memory->recommended_block.set)
             *block = memory->recommended_block.value;
-        sum = vfm_add(sum, *block ? vfm_blocks_count(memory->size, *block) : memory->mappings_now);
+        sum = vfm_add(sum, *block ? vfm_blocks_count(memory->actual, *block) : memory->mappings_now);
     }
     if (!plan->capacity.set || sum <= plan->capacity.value)
         return chosen;

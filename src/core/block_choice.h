@@ -10,7 +10,7 @@
 
 #include "plan.h"
 
-/* Whether the block written (or implied) is one QEMU and libvirt accept. */
+/* Whether the block written is one that QEMU and libvirt accept. */
 bool vfm_block_is_legal(const VfmPlanMemory *memory);
 
 /* Sum of blocks of all virtio-mem devices as they are written. */

@@ -7,6 +7,7 @@
  */
 #include "amount.h"
 #include "block_choice.h"
+#include "libvirt_sizes.h"
 #include "memory_backend.h"
 #include "negotiation.h"
 
@@ -51,13 +52,14 @@ static void edit_blocks(GPtrArray *edits, const VfmPlan *plan)
         VfmFindingId why = vfm_block_is_legal(memory)              ? VFM_FINDING_BUDGET_EXCEEDED
                            : memory->min_block > memory->max_block ? VFM_FINDING_VIRTIO_MEM_SIZE
                                                                    : VFM_FINDING_VIRTIO_MEM_BLOCK;
+        bool change = block != memory->block.value || !vfm_block_is_legal(memory);
         uint64_t requested;
 
         if (!block)
             continue;
         if (why == VFM_FINDING_BUDGET_EXCEEDED && !found(plan, why))
             why = VFM_FINDING_BUDGET_HEADROOM;
-        if (block != memory->block.value)
+        if (change)
             add_edit(edits, VFM_EDIT_BLOCK, i, block, vfm_finding_id_name(why));
         if (!memory->requested.set)
             continue;
@@ -65,8 +67,7 @@ static void edit_blocks(GPtrArray *edits, const VfmPlan *plan)
         requested -= requested % block;
         if (requested != memory->requested.value)
             add_edit(edits, VFM_EDIT_REQUESTED, i, requested,
-                     block != memory->block.value ? vfm_finding_id_name(why)
-                                                  : vfm_finding_id_name(VFM_FINDING_VIRTIO_MEM_REQUESTED));
+                     change ? vfm_finding_id_name(why) : vfm_finding_id_name(VFM_FINDING_VIRTIO_MEM_REQUESTED));
     }
 }
 
@@ -74,10 +75,11 @@ static void edit_hard_limit(GPtrArray *edits, const VfmPlan *plan, const VfmDoma
 {
     static const VfmFindingId causes[] = {VFM_FINDING_MEMLOCK_HARD_LIMIT, VFM_FINDING_MEMLOCK_UNCOUNTED,
                                           VFM_FINDING_MEMLOCK_HOTPLUG};
-    uint64_t memory = vfm_total_memory(domain);
+    uint64_t memory = vfm_libvirt_total_memory(domain);
+    VfmMaybe max = vfm_libvirt_max_memory(domain);
 
-    if (domain->max_memory.set)
-        memory = MAX(memory, domain->max_memory.value);
+    if (max.set)
+        memory = MAX(memory, max.value);
     for (guint i = 0; i < G_N_ELEMENTS(causes); i++) {
         if (!found(plan, causes[i]))
             continue;

@@ -60,7 +60,7 @@ static char *subject(const VfmNegotiation *n, unsigned index)
 {
     const VfmPlanMemory *memory = g_ptr_array_index(n->plan->memory, index);
     g_autofree char *label = vfm_memory_label(n->domain, index);
-    g_autofree char *size = vfm_amount(memory->size);
+    g_autofree char *size = vfm_amount(memory->actual);
     g_autofree char *block = vfm_amount(memory->block.value);
     unsigned count = 0;
 

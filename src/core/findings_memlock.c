@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* findings_memlock.c - is the locked memory the devices need allowed, now and after hot-plug. */
 #include "amount.h"
+#include "libvirt_sizes.h"
 #include "negotiation.h"
 
 static bool only_on_demand(const VfmPlan *plan)
@@ -67,7 +68,8 @@ void vfm_find_memlock(VfmNegotiation *n)
 {
     const VfmDomain *domain = n->domain;
     const VfmPlan *plan = n->plan;
-    uint64_t total = vfm_total_memory(domain), full = total;
+    uint64_t total = vfm_libvirt_total_memory(domain), full = total;
+    VfmMaybe max = vfm_libvirt_max_memory(domain);
     unsigned contexts = pinning(plan);
     VfmSeverity severity = only_on_demand(plan) ? VFM_WARNING : VFM_ERROR;
     g_autofree char *required = vfm_amount(plan->memlock_required);
@@ -76,8 +78,8 @@ void vfm_find_memlock(VfmNegotiation *n)
         contexts > 1 ? g_strdup_printf(" (%u contexts, guest memory once in each)", contexts) : g_strdup("");
     const char *verb = severity == VFM_ERROR ? "must" : "may have to";
 
-    if (domain->max_memory.set)
-        full = MAX(full, domain->max_memory.value);
+    if (max.set)
+        full = MAX(full, max.value);
     if (!contexts || !plan->memlock_limit.set)
         return;
     if (plan->memlock_from == VFM_LIMIT_HARD_LIMIT) {

@@ -7,6 +7,7 @@
 
 #include "amount.h"
 #include "block_choice.h"
+#include "libvirt_sizes.h"
 #include "memory_backend.h"
 #include "negotiation.h"
 
@@ -22,14 +23,14 @@ static char *block_reason(const VfmPlanMemory *memory)
 {
     uint64_t block = memory->block.value;
     g_autofree char *smallest = vfm_amount(memory->min_block);
-    g_autofree char *size = vfm_amount(memory->size);
+    g_autofree char *size = vfm_amount(memory->actual);
 
     if (!vfm_is_power_of_two(block))
         return g_strdup("it is not a power of two");
     if (block < memory->min_block)
         return g_strdup_printf("it is smaller than %s, the backing's page or the host's transparent huge page",
                                smallest);
-    if (memory->size % block)
+    if (memory->actual % block)
         return g_strdup_printf("the size of %s is not a multiple of it", size);
     return g_strdup("the given address is not a multiple of it");
 }
@@ -40,15 +41,22 @@ static void find_block(VfmNegotiation *n, unsigned index, const char *label)
     const VfmMemoryDevice *device = device_of(n, index);
     g_autofree char *block = vfm_amount(memory->block.value);
     g_autofree char *smallest = vfm_amount(memory->min_block);
-    g_autofree char *size = vfm_amount(memory->size);
+    g_autofree char *size = vfm_amount(memory->actual);
     g_autofree char *reason = NULL;
     g_autofree char *better = NULL;
 
-    if (!memory->size || memory->size % memory->min_block) {
+    if (!memory->actual || memory->actual % memory->min_block) {
         vfm_note(n, VFM_FINDING_VIRTIO_MEM_SIZE, memory->line,
                  g_strdup_printf("make its size a multiple of %s", smallest),
                  "%s: size of %s is not a multiple of %s, the smallest block possible on its backing", label, size,
                  smallest);
+        return;
+    }
+    if (memory->block_missing) {
+        better = memory->recommended_block.set ? vfm_amount(memory->recommended_block.value) : NULL;
+        vfm_note(n, VFM_FINDING_VIRTIO_MEM_BLOCK, memory->line,
+                 better ? g_strdup_printf("set <block> to %s; `vfiomem apply` does it", better) : NULL,
+                 "%s: no <block> is given, and libvirt refuses the domain without one", label);
         return;
     }
     if (vfm_block_is_legal(memory))
@@ -149,7 +157,7 @@ static void find_place(VfmNegotiation *n, unsigned index, const char *label)
 static void find_maximum(VfmNegotiation *n)
 {
     const VfmDomain *domain = n->domain;
-    uint64_t devices = 0, dimms = 0, slots = domain->slots.set ? domain->slots.value : 0;
+    uint64_t dimms = 0, slots = domain->slots.set ? domain->slots.value : 0;
     unsigned line = 0;
 
     for (guint i = 0; i < domain->memory_devices->len; i++) {
@@ -157,18 +165,14 @@ static void find_maximum(VfmNegotiation *n)
         VfmPlaceResult result = g_array_index(n->layout.places, VfmPlace, i).result;
 
         dimms += device->model == VFM_MEM_DIMM || device->model == VFM_MEM_NVDIMM;
-        if (device->model != VFM_MEM_SGX_EPC)
-            devices = vfm_add(devices, device->size);
-        if (!line && (result == VFM_PLACE_NO_REGION || result == VFM_PLACE_TOO_BIG || dimms > slots))
+        if (!line && dimms > slots)
             line = device->line;
         if (result == VFM_PLACE_NO_REGION || result == VFM_PLACE_TOO_BIG) {
-            g_autofree char *need = NULL, *have = NULL;
+            g_autofree char *need = vfm_amount(vfm_libvirt_total_memory(domain));
+            g_autofree char *have = domain->max_memory.set ? vfm_amount(domain->max_memory.value) : g_strdup("not set");
 
-            for (guint j = i + 1; j < domain->memory_devices->len; j++)
-                devices = vfm_add(devices, device_of(n, j)->size);
-            need = vfm_amount(vfm_add(domain->boot, devices));
-            have = domain->max_memory.set ? vfm_amount(domain->max_memory.value) : g_strdup("not set");
-            vfm_note(n, VFM_FINDING_MEMORY_MAXIMUM, line, g_strdup_printf("set <maxMemory> to %s or more", need),
+            vfm_note(n, VFM_FINDING_MEMORY_MAXIMUM, device->line,
+                     g_strdup_printf("set <maxMemory> to %s or more", need),
                      "boot memory and memory devices come to %s, but maxMemory is %s", need, have);
             return;
         }
@@ -270,7 +274,7 @@ static void find_hugepages(VfmNegotiation *n)
 
 static void find_host_memory(VfmNegotiation *n)
 {
-    uint64_t total = vfm_total_memory(n->domain);
+    uint64_t total = vfm_libvirt_total_memory(n->domain);
     g_autofree char *all = vfm_amount(total);
     g_autofree char *have = NULL;
 

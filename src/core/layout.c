@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "amount.h"
+#include "libvirt_sizes.h"
 #include "machine_version.h"
 #include "memory_backend.h"
 
@@ -40,14 +41,15 @@ static void add_ram(VfmLayout *layout, const VfmDomain *domain, uint64_t start, 
     for (guint i = 0; i < domain->cells->len; i++) {
         const VfmCell *cell = &g_array_index(domain->cells, VfmCell, i);
         uint64_t low = MAX(from, cell_start);
-        uint64_t high = MIN(from + size, cell_start + cell->memory);
+        uint64_t cell_end = cell_start + vfm_libvirt_cell_size(domain, cell);
+        uint64_t high = MIN(from + size, cell_end);
 
         if (low < high) {
             g_autofree char *text = g_strdup_printf("%s, cell %u", name, cell->id);
 
             add_range(layout, start + (low - from), high - low, VFM_RANGE_RAM, -1, (int)i, text);
         }
-        cell_start += cell->memory;
+        cell_start = cell_end;
     }
 }
 
@@ -77,11 +79,12 @@ static uint64_t sgx_size(const VfmDomain *domain)
 static void place_region(VfmLayout *layout, const VfmDomain *domain, uint64_t ram_end, uint64_t ram)
 {
     uint64_t slots = domain->slots.set ? domain->slots.value : 0;
+    VfmMaybe max = vfm_libvirt_max_memory(domain);
 
-    if (!domain->max_memory.set || domain->max_memory.value <= ram)
+    if (!max.set || max.value <= ram)
         return;
     layout->region_base = VFM_SOME(vfm_round_up(ram_end, VFM_GIB));
-    layout->region_limit = domain->max_memory.value - ram;
+    layout->region_limit = max.value - ram;
     /* One GiB a slot, so that every DIMM can be aligned to a 1 GiB page. */
     layout->region_size = vfm_add(layout->region_limit, vfm_mul(slots, VFM_GIB));
 }
@@ -90,7 +93,8 @@ static void pc_layout(VfmLayout *layout, const VfmDomain *domain, uint64_t ram)
 {
     unsigned version = vfm_machine_version(domain->machine_name);
     uint64_t low = pc_low(domain->machine, ram), high = ram - low, sgx = sgx_size(domain), hole;
-    bool hotplug = domain->max_memory.set && domain->max_memory.value > ram;
+    VfmMaybe max = vfm_libvirt_max_memory(domain);
+    bool hotplug = max.set && max.value > ram;
 
     layout->above_4g = FOUR_GIB;
     /* Twice at most: AMD's hole moves RAM to 1 TiB if anything, up to the PCI hole's end, would reach into it. */
@@ -240,9 +244,11 @@ static void place_devices(VfmLayout *layout, const VfmDomain *domain, const VfmH
     for (guint i = 0; i < domain->memory_devices->len; i++) {
         const VfmMemoryDevice *device = g_ptr_array_index(domain->memory_devices, i);
         VfmMemoryBackend backend = vfm_memory_backend(domain, device, host);
-        VfmPlace where = {.result = VFM_PLACE_UNKNOWN, .size = device->size, .align = backend.align};
+        VfmPlace where = {.result = VFM_PLACE_UNKNOWN, .align = backend.align};
 
-        if (device->model == VFM_MEM_NVDIMM && device->label.set && device->label.value < device->size)
+        where.size = vfm_libvirt_device_size(domain, device);
+
+        if (device->model == VFM_MEM_NVDIMM && device->label.set && device->label.value < where.size)
             where.size -= device->label.value;
         if (device->model == VFM_MEM_VIRTIO_MEM && vfm_is_power_of_two(blocks[i]))
             where.align = MAX(where.align, blocks[i]);
@@ -270,8 +276,8 @@ static void place_devices(VfmLayout *layout, const VfmDomain *domain, const VfmH
 
 void vfm_layout_init(VfmLayout *layout, const VfmDomain *domain, const VfmPlanOptions *options, const uint64_t *blocks)
 {
-    /* libvirt hands QEMU whole MiB. No machine has 56 address bits: sums below stay far from wrapping. */
-    uint64_t ram = MIN(vfm_round_up(domain->boot, VFM_MIB), UINT64_C(1) << 56);
+    /* No machine has 56 address bits: sums below stay far from wrapping. */
+    uint64_t ram = MIN(vfm_libvirt_boot_size(domain), UINT64_C(1) << 56);
     bool x86 = domain->arch == VFM_ARCH_X86_64 || domain->arch == VFM_ARCH_I686;
 
     memset(layout, 0, sizeof(*layout));

@@ -9,37 +9,13 @@
  * fail. docs/negotiation.md has both with their sources.
  */
 #include "amount.h"
+#include "libvirt_sizes.h"
 #include "negotiation.h"
 
 #define LIBVIRT_SLACK VFM_GIB                 /* libvirt's flat allowance for MMIO */
 #define SERVICE_LIMIT (64 * VFM_MIB)          /* LimitMEMLOCK of libvirtd.service and virtqemud.service */
 #define PER_DEVICE_SINCE VFM_VERSION(8, 7, 0) /* vIOMMU: one share per VFIO device */
 #define VDPA_COUNTED_SINCE VFM_VERSION(7, 2, 0)
-
-uint64_t vfm_total_memory(const VfmDomain *domain)
-{
-    uint64_t total = domain->boot;
-
-    for (guint i = 0; i < domain->memory_devices->len; i++) {
-        const VfmMemoryDevice *device = g_ptr_array_index(domain->memory_devices, i);
-
-        total = vfm_add(total, device->size);
-    }
-    return total;
-}
-
-/* What libvirt counts: a device of qemu:commandline is unknown to it. */
-static uint64_t libvirt_memory(const VfmDomain *domain)
-{
-    uint64_t total = domain->boot;
-
-    for (guint i = 0; i < domain->memory_devices->len; i++) {
-        const VfmMemoryDevice *device = g_ptr_array_index(domain->memory_devices, i);
-
-        total = vfm_add(total, device->from_commandline ? 0 : device->size);
-    }
-    return total;
-}
 
 /* What one context maps and so charges: everything in the map, at full size. */
 static uint64_t mapped_bytes(const VfmPlan *plan, const VfmDomain *domain)
@@ -55,7 +31,7 @@ static uint64_t mapped_bytes(const VfmPlan *plan, const VfmDomain *domain)
     for (guint i = 0; i < plan->memory->len; i++) {
         const VfmPlanMemory *memory = g_ptr_array_index(plan->memory, i);
         const VfmMemoryDevice *device = g_ptr_array_index(domain->memory_devices, i);
-        uint64_t size = memory->size;
+        uint64_t size = memory->actual;
 
         if (memory->model == VFM_MEM_SGX_EPC)
             continue; /* protected memory, which VFIO leaves out */
@@ -120,7 +96,7 @@ void vfm_negotiate_memlock(VfmNegotiation *n)
     } else if (domain->arch == VFM_ARCH_PPC64) {
         /* a formula of its own that is generous to the IOMMU tables; not modelled, so no limit is claimed */
     } else if (factor) {
-        plan->memlock_limit = VFM_SOME(vfm_add(vfm_mul(factor, libvirt_memory(domain)), LIBVIRT_SLACK));
+        plan->memlock_limit = VFM_SOME(vfm_add(vfm_mul(factor, vfm_libvirt_counted_memory(domain)), LIBVIRT_SLACK));
     } else if (plan->memlock_required) {
         plan->memlock_limit = VFM_SOME(SERVICE_LIMIT);
     }

@@ -8,6 +8,7 @@
  */
 #include "amount.h"
 #include "blocks.h"
+#include "libvirt_sizes.h"
 #include "memory_backend.h"
 #include "negotiation.h"
 
@@ -40,6 +41,7 @@ static VfmPlanMemory *describe(const VfmNegotiation *n, const VfmMemoryDevice *d
     memory->model = device->model;
     memory->node = device->node;
     memory->size = device->size;
+    memory->actual = vfm_libvirt_device_size(n->domain, device);
     memory->requested = device->requested;
     memory->line = device->line;
     memory->requested_fixed = device->requested.set ? device->requested.value : 0;
@@ -48,7 +50,7 @@ static VfmPlanMemory *describe(const VfmNegotiation *n, const VfmMemoryDevice *d
     backend = vfm_memory_backend(n->domain, device, n->host);
     memory->min_block = vfm_virtio_mem_min_block(n->domain, &backend, n->host);
     /* size and guest physical address must be multiples of the block */
-    memory->max_block = alignment_of(device->size);
+    memory->max_block = alignment_of(memory->actual);
     if (device->base.set && device->base.value)
         memory->max_block = MIN(memory->max_block, alignment_of(device->base.value));
     if (device->block.set) {
@@ -56,6 +58,7 @@ static VfmPlanMemory *describe(const VfmNegotiation *n, const VfmMemoryDevice *d
     } else {
         memory->block = VFM_SOME(vfm_virtio_mem_default_block(n->domain, &backend, n->host));
         memory->block_implicit = true;
+        memory->block_missing = device->line && !device->from_commandline;
     }
     return memory;
 }
@@ -65,7 +68,7 @@ static uint64_t count_now(const VfmPlanMemory *memory)
 {
     uint64_t block = vfm_is_power_of_two(memory->block.value) ? memory->block.value : memory->min_block;
 
-    return vfm_blocks_count(memory->size, block);
+    return vfm_blocks_count(memory->actual, block);
 }
 
 /* Ranges of boot RAM and ROM, and memory devices mapped whole: what has no blocks. */
@@ -120,11 +123,11 @@ static void recommend(VfmNegotiation *n)
         }
         virtio_mem++;
         memory->mappings_now = memory->mappings_recommended = count_now(memory);
-        if (!memory->size || memory->min_block > memory->max_block) {
+        if (!memory->actual || memory->min_block > memory->max_block) {
             fixed = vfm_add(fixed, memory->mappings_now); /* no block is legal: its size must change first */
             continue;
         }
-        items[count] = (VfmBlockItem){.size = memory->size, .min = memory->min_block, .max = memory->max_block};
+        items[count] = (VfmBlockItem){.size = memory->actual, .min = memory->min_block, .max = memory->max_block};
         owners[count++] = memory;
     }
     if (n->budgeted)
@@ -146,7 +149,7 @@ static void recommend(VfmNegotiation *n)
         if (n->unreachable)
             continue; /* nothing to recommend: no block is enough */
         memory->recommended_block = VFM_SOME(block);
-        memory->mappings_recommended = vfm_blocks_count(memory->size, block);
+        memory->mappings_recommended = vfm_blocks_count(memory->actual, block);
         memory->requested_fixed = memory->requested.set ? memory->requested.value - memory->requested.value % block : 0;
         memory->requested_fixed = MIN(memory->requested_fixed, memory->size);
     }

@@ -45,8 +45,6 @@ char *vfm_memory_label(const VfmDomain *domain, unsigned index);
 void vfm_negotiate_memlock(VfmNegotiation *n);
 /* The limit at which nothing is refused: what libvirt would set did it see everything. */
 uint64_t vfm_memlock_wanted(const VfmPlan *plan, const VfmDomain *domain, uint64_t memory);
-/* Guest memory as libvirt counts it: boot RAM and all devices at full size. */
-uint64_t vfm_total_memory(const VfmDomain *domain);
 
 /* holds.c */
 void vfm_negotiate_holds(VfmNegotiation *n);

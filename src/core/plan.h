@@ -47,10 +47,12 @@ typedef struct {
 typedef struct {
     VfmMemoryModel model;
     VfmMaybe node;
-    uint64_t size;
+    uint64_t size;   /* as written */
+    uint64_t actual; /* what libvirt gives to QEMU: rounded up (libvirt_sizes.h); all numbers below count with it */
     VfmMaybe requested;
     VfmMaybe block; /* as written, or what QEMU will choose when absent */
     bool block_implicit;
+    bool block_missing;            /* implicit, and libvirt, which made the device, insists on one */
     VfmMaybe recommended_block;    /* virtio-mem only: smallest that is legal and within budget */
     uint64_t min_block, max_block; /* the legal range the search ran over; virtio-mem only */
     VfmMaybe address;              /* guest physical, where QEMU will put it, if known */
