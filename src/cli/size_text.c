@@ -20,7 +20,7 @@ char *vfm_size_text(uint64_t bytes)
     rounded = rest & ((UINT64_C(1) << (10 * unit)) - 1);
     if (tenths)
         return g_strdup_printf("%s%" PRIu64 ".%u %s", rounded ? "~" : "", whole, (unsigned)tenths, units[unit]);
-    return g_strdup_printf("%s%" PRIu64 " %s", rounded ? "~" : "", whole, units[unit]);
+    return g_strdup_printf("%s%" PRIu64 " %s", rounded ? "~" : "", whole, bytes == 1 ? "byte" : units[unit]);
 }
 
 char *vfm_maybe_size_text(VfmMaybe bytes, const char *otherwise)

@@ -213,8 +213,12 @@ static bool read_device(VfmIommuGroup *group, const VfmSysfs *fs, const char *na
         return false;
     }
     for (guint i = 0; cdevs && !device->cdev && i < cdevs->len; i++) {
-        if (g_str_has_prefix(cdevs->pdata[i], "vfio"))
-            device->cdev = g_strdup(cdevs->pdata[i]);
+        const char *name_of_cdev = g_ptr_array_index(cdevs, i);
+        g_autofree char *node = g_strdup_printf("%s/%s/dev", cdevs_path, name_of_cdev);
+
+        /* Since 6.1 the directory is there for every device; only one with a node has a "dev" in it. */
+        if (g_str_has_prefix(name_of_cdev, "vfio") && vfm_sysfs_exists(fs, node))
+            device->cdev = g_strdup(name_of_cdev);
     }
     return true;
 }

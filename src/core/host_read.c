@@ -120,22 +120,49 @@ static bool read_hugepages(VfmHost *host, const VfmSysfs *fs, GError **error)
     return true;
 }
 
+/* Whether VFIO offers device nodes (cdevs). The class alone does not say: it is there since 6.1, the nodes since
+ * 6.6 and only if configured; then they have a line of their own in /proc/devices (drivers/vfio/device_cdev.c). */
+static bool read_cdevs(const VfmSysfs *fs, VfmSwitch *cdevs, GError **error)
+{
+    GError *local = NULL;
+    g_autofree char *devices = vfm_sysfs_text(fs, "proc/devices", 0, &local);
+
+    *cdevs = VFM_ABSENT;
+    if (local) {
+        g_propagate_error(error, local);
+        return false;
+    }
+    if (devices) {
+        g_auto(GStrv) lines = g_strsplit(devices, "\n", -1);
+
+        *cdevs = VFM_OFF;
+        for (guint i = 0; lines[i]; i++) {
+            if (g_str_has_suffix(lines[i], " vfio-dev"))
+                *cdevs = VFM_ON;
+        }
+    }
+    return true;
+}
+
 static bool read_vfio(VfmHost *host, const VfmSysfs *fs, GError **error)
 {
     const bool type1 = vfm_sysfs_exists(fs, "sys/module/vfio_iommu_type1");
     const bool container = vfm_sysfs_exists(fs, "sys/class/misc/vfio");
     const bool iommufd = vfm_sysfs_exists(fs, "sys/class/misc/iommu");
-    const bool vfio = vfm_sysfs_exists(fs, "sys/class/vfio");
-    const bool cdevs = vfm_sysfs_exists(fs, "sys/class/vfio-dev");
+    const bool loaded = vfm_sysfs_exists(fs, "sys/class/vfio") || vfm_sysfs_exists(fs, "sys/class/vfio-dev");
+    VfmSwitch cdevs;
 
     if (!vfm_sysfs_number(fs, "sys/module/vfio_iommu_type1/parameters/dma_entry_limit", &host->dma_entry_limit,
                           error) ||
         !vfm_sysfs_switch(fs, "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
-                          &host->unsafe_interrupts, error))
+                          &host->unsafe_interrupts, error) ||
+        !read_cdevs(fs, &cdevs, error))
         return false;
-    /* VFIO's classes exist once its core is loaded; before that nothing can be said. */
-    if (vfio || cdevs)
-        host->iommufd = cdevs && iommufd ? VFM_ON : VFM_OFF;
+    /* Before VFIO is loaded nothing can be said; it brings iommufd with it where it was built for it. */
+    if (loaded && (!iommufd || cdevs == VFM_OFF))
+        host->iommufd = VFM_OFF;
+    else if (loaded && cdevs == VFM_ON)
+        host->iommufd = VFM_ON;
     /* Both providers call the device "vfio", but only a real container comes with the type1 driver: it
      * requests that module when it starts, and iommufd's layer excludes it (drivers/vfio/Kconfig). */
     if (type1)
@@ -165,6 +192,8 @@ static VfmHost *read_basics(const VfmSysfs *fs, GError **error)
     GError *local = NULL;
 
     host->name = vfm_sysfs_text(fs, "proc/sys/kernel/hostname", 0, &local);
+    if (host->name && (!*host->name || g_str_equal(host->name, "(none)"))) /* what the kernel says of one not set */
+        g_clear_pointer(&host->name, g_free);
     if (!local)
         host->kernel = vfm_sysfs_text(fs, "proc/sys/kernel/osrelease", 0, &local);
     if (local) {

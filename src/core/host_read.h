@@ -7,13 +7,13 @@
  * the kernel's own:
  *
  *   sys/kernel/iommu_groups/N/{type,reserved_regions,devices/ADDRESS/}
- *       ADDRESS/{driver,vendor,device,class,numa_node,vfio-dev/}
+ *       ADDRESS/{driver,vendor,device,class,numa_node,vfio-dev/vfioN/dev}
  *   sys/bus/{pci,mdev}/devices/ADDRESS/iommu_group
  *   sys/module/vfio_iommu_type1/parameters/{dma_entry_limit,allow_unsafe_interrupts}
  *   sys/class/misc/{vfio,iommu}, sys/class/{vfio,vfio-dev}, sys/class/iommu/
  *   sys/kernel/mm/hugepages/hugepages-NkB/{nr_hugepages,free_hugepages}
  *   sys/kernel/mm/transparent_hugepage/hpage_pmd_size
- *   proc/meminfo, proc/cpuinfo, proc/cmdline, proc/sys/kernel/{hostname,osrelease}
+ *   proc/meminfo, proc/cpuinfo, proc/cmdline, proc/devices, proc/sys/kernel/{hostname,osrelease}
  *
  * All parts are optional except that "sys" or "proc" must be there. What is
  * missing is unknown, never zero; what is there and cannot be read, or is not

@@ -18,7 +18,7 @@ static void test_sizes_are_short_and_say_when_they_are_rounded(void **state)
         const char *text;
     } cases[] = {
         {0, "0"},
-        {1, "1 bytes"},
+        {1, "1 byte"},
         {1023, "1023 bytes"},
         {1024, "1 KiB"},
         {1536, "1.5 KiB"},

@@ -266,13 +266,41 @@ static void test_iommufd_and_its_compatibility_layer(void **state)
     remove_below(tree, "sys/module/vfio_iommu_type1");
     put_dir(tree, "sys/class/misc/iommu");
     put_dir(tree, "sys/class/vfio-dev");
-    put_dir(tree, "sys/devices/pci0000:00/0000:01:00.0/vfio-dev/vfio4");
+    put(tree, "proc/devices", "Character devices:\n  1 mem\n252 vfio-dev\n253 vfio\n");
+    put(tree, "sys/devices/pci0000:00/0000:01:00.0/vfio-dev/vfio4/dev", "252:4\n");
     host = vfm_host_read(tree->root, NULL);
     assert_int_equal(host->iommufd, VFM_ON);
     assert_int_equal(host->vfio_compat, VFM_ON);
     assert_false(host->dma_entry_limit.set);
     assert_string_equal(
         ((VfmHostDevice *)((VfmIommuGroup *)g_ptr_array_index(host->groups, 1))->devices->pdata[0])->cdev, "vfio4");
+}
+
+/* Linux 6.1 to 6.5, and later ones built without device nodes: the class is there all the same. */
+static void test_a_class_without_nodes_is_no_iommufd(void **state)
+{
+    Tree *tree = *state;
+    g_autoptr(VfmHost) without = NULL, unknown = NULL;
+
+    put_dir(tree, "sys/class/misc/iommu");
+    put_dir(tree, "sys/class/vfio-dev");
+    put_dir(tree, "sys/devices/pci0000:00/0000:01:00.0/vfio-dev/vfio4");
+    unknown = vfm_host_read(tree->root, NULL);
+    assert_int_equal(unknown->iommufd, VFM_ABSENT);
+    put(tree, "proc/devices", "Character devices:\n245 vfio\n");
+    without = vfm_host_read(tree->root, NULL);
+    assert_int_equal(without->iommufd, VFM_OFF);
+    assert_null(((VfmHostDevice *)((VfmIommuGroup *)g_ptr_array_index(without->groups, 1))->devices->pdata[0])->cdev);
+}
+
+static void test_a_name_that_was_never_set_is_unknown(void **state)
+{
+    Tree *tree = *state;
+    g_autoptr(VfmHost) host = NULL;
+
+    put(tree, "proc/sys/kernel/hostname", "(none)\n");
+    host = vfm_host_read(tree->root, NULL);
+    assert_null(host->name);
 }
 
 static void test_interrupt_remapping_follows_hardware_and_command_line(void **state)
@@ -480,6 +508,8 @@ int main(void)
         TEST(test_a_kernel_without_thp_is_known_to_be_one),
         TEST(test_no_groups_means_no_iommu),
         TEST(test_iommufd_and_its_compatibility_layer),
+        TEST(test_a_class_without_nodes_is_no_iommufd),
+        TEST(test_a_name_that_was_never_set_is_unknown),
         TEST(test_interrupt_remapping_follows_hardware_and_command_line),
         TEST(test_only_the_groups_of_a_domain_are_added),
         TEST(test_a_mediated_device_leads_to_its_group),
