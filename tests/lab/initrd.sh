@@ -7,6 +7,9 @@ add_file() {
     local file=$1 path=${2:-$1} library
     [ -r "$file" ] || fail "$file cannot be read"
     path=$(realpath -s -m "/$path")
+    case $path in
+        /dev/* | /proc/* | /sys/*) fail "$path cannot be a file in L1: something is mounted there (--with FILE:PATH)" ;;
+    esac
     mkdir -p "$root$(dirname "$path")"
     cp -L "$file" "$root$path"
     # A script or a static program has no dynamic section, and ldd says so by its status.
