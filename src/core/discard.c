@@ -240,13 +240,28 @@ static bool clip(const VfmDiscardListener *listener, uint64_t offset, uint64_t s
     return true;
 }
 
-static bool tell_restore(void *data, uint64_t offset, uint64_t size, GError **error)
+/* Gives back to @listener what it had let go of in offset..offset+size. Each run by itself: that one can't be had is
+ * no reason to go without the next. */
+static void restore(const VfmDiscard *discard, VfmDiscardListener *listener, uint64_t offset, uint64_t size,
+                    GError **error)
 {
-    VfmDiscardListener *listener = data;
+    uint64_t end = offset + size, run, run_size;
 
-    if (listener->ops->restore)
-        return listener->ops->restore(listener, offset, size, error);
-    return listener->ops->populate(listener, offset, size, error);
+    for (; vfm_discard_next_run(discard, true, offset, end, &run, &run_size); offset = run + run_size) {
+        g_autoptr(GError) second = NULL;
+        bool restored = listener->ops->restore ? listener->ops->restore(listener, run, run_size, &second)
+                                               : listener->ops->populate(listener, run, run_size, &second);
+
+        if (!restored)
+            vfm_error_append(error, "a listener could not take back what it had let go: %s", second->message);
+    }
+}
+
+/* A discard that only undoes. Tried twice: what stays behind would be in the way of the blocks' next life. */
+static bool let_go(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error)
+{
+    return listener->ops->discard(listener, offset, size, NULL) ||
+           listener->ops->discard(listener, offset, size, error);
 }
 
 bool vfm_discard_populate(VfmDiscard *discard, uint64_t offset, uint64_t size, GError **error)
@@ -276,8 +291,7 @@ bool vfm_discard_populate(VfmDiscard *discard, uint64_t offset, uint64_t size, G
             g_autoptr(GError) second = NULL;
 
             listener = discard->listeners->pdata[i];
-            if (clip(listener, offset, size, &start, &length) &&
-                !listener->ops->discard(listener, start, length, &second))
+            if (clip(listener, offset, size, &start, &length) && !let_go(listener, start, length, &second))
                 vfm_error_append(error, "a listener could not be rolled back: %s", second->message);
         }
         set_bits(discard, from, to, false);
@@ -307,12 +321,9 @@ bool vfm_discard_discard(VfmDiscard *discard, uint64_t offset, uint64_t size, GE
             listener->ops->discard(listener, start, length, error))
             continue;
         while (i-- > 0) {
-            g_autoptr(GError) second = NULL;
-
             listener = discard->listeners->pdata[i];
-            if (clip(listener, offset, size, &start, &length) &&
-                !vfm_discard_replay(discard, true, start, length, tell_restore, listener, &second))
-                vfm_error_append(error, "a listener could not take back what it had let go: %s", second->message);
+            if (clip(listener, offset, size, &start, &length))
+                restore(discard, listener, start, length, error);
         }
         discard->busy = false;
         return false;
@@ -334,7 +345,7 @@ bool vfm_discard_add_listener(VfmDiscard *discard, VfmDiscardListener *listener,
             g_autoptr(GError) second = NULL;
 
             if (vfm_discard_any_populated(discard, listener->offset, run - listener->offset) &&
-                !listener->ops->discard(listener, listener->offset, run - listener->offset, &second))
+                !let_go(listener, listener->offset, run - listener->offset, &second))
                 vfm_error_append(error, "the replay could not be undone: %s", second->message);
             discard->busy = false;
             return false;

@@ -104,11 +104,51 @@ static bool on_remove(VfmMapListener *listener, const VfmSection *place, GError 
 
     g_return_val_if_fail(index >= 0, true);
     if (!vfm_mapper_section_unmap(section_at(mapper, (unsigned)index), error)) {
-        mapper->stale = true;
+        section_at(mapper, (unsigned)index)->refused = mapper->stale = true;
         return false;
     }
     vfm_mapper_section_free(g_ptr_array_remove_index(mapper->sections, (unsigned)index));
     return true;
+}
+
+static bool in_map(const VfmMapper *mapper, const VfmSection *place)
+{
+    const VfmSection *section = vfm_memory_map_find(mapper->map, place->address);
+
+    return section && section->address == place->address && section->size == place->size &&
+           section->offset == place->offset && section->region == place->region;
+}
+
+/* Removes what the map does not have: left over where the way back of a failed change failed itself. The map's view is
+ * the one before the change until that has worked, so this is right during the way back as well. */
+static void drop_stale(VfmMapper *mapper)
+{
+    mapper->stale = false;
+    for (unsigned i = 0; i < mapper->sections->len;) {
+        VfmMapperSection *section = section_at(mapper, i);
+
+        if (!section->refused || in_map(mapper, &section->section)) {
+            section->refused = false;
+            i++;
+        } else if (vfm_mapper_section_unmap_exactly(section, NULL)) {
+            vfm_mapper_section_free(g_ptr_array_remove_index(mapper->sections, i));
+        } else {
+            mapper->stale = true;
+            i++;
+        }
+    }
+}
+
+static bool stale_in_the_way(const VfmMapper *mapper, const VfmSection *place)
+{
+    for (unsigned i = 0; mapper->stale && i < mapper->sections->len; i++) {
+        const VfmMapperSection *section = section_at(mapper, i);
+
+        if (section->refused && section->section.address <= vfm_section_last(place) &&
+            vfm_section_last(&section->section) >= place->address)
+            return true;
+    }
+    return false;
 }
 
 /* A section that was there before the transaction stays on the books even if it can't be mapped again. */
@@ -117,7 +157,13 @@ static bool on_restore(VfmMapListener *listener, const VfmSection *place, GError
     VfmMapper *mapper = of_listener(listener);
     VfmMapperSection *section;
 
-    if (on_add(listener, place, error))
+    if (mapper->stale)
+        drop_stale(mapper);
+    if (stale_in_the_way(mapper, place))
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE,
+                    "%s: %s at 0x%" G_GINT64_MODIFIER "x: another mapping there can't be taken away",
+                    vfm_container_name(mapper->container), place->region->name, place->address);
+    else if (on_add(listener, place, error))
         return true;
     section = vfm_mapper_section_new(mapper, place, vfm_ranges_new(), g_array_new(FALSE, FALSE, sizeof(VfmLeft)));
     vfm_mapper_section_lose(section);
@@ -153,32 +199,6 @@ static void retry_lost(VfmMapper *mapper)
 
         if (vfm_mapper_section_lost(section) && vfm_mapper_pieces(mapper, &section->section, &wanted, &left, NULL))
             replace(section, wanted, left, NULL);
-    }
-}
-
-static bool in_map(const VfmMapper *mapper, const VfmSection *place)
-{
-    const VfmSection *section = vfm_memory_map_find(mapper->map, place->address);
-
-    return section && section->address == place->address && section->size == place->size &&
-           section->offset == place->offset && section->region == place->region;
-}
-
-/* Removes what the map does not have: left over where the way back of a failed change failed itself. */
-static void drop_stale(VfmMapper *mapper)
-{
-    mapper->stale = false;
-    for (unsigned i = 0; i < mapper->sections->len;) {
-        VfmMapperSection *section = section_at(mapper, i);
-
-        if (in_map(mapper, &section->section)) {
-            i++;
-        } else if (vfm_mapper_section_unmap(section, NULL)) {
-            vfm_mapper_section_free(g_ptr_array_remove_index(mapper->sections, i));
-        } else {
-            mapper->stale = true;
-            i++;
-        }
     }
 }
 

@@ -20,6 +20,7 @@ typedef struct {
     VfmTranslationListener translations;
     bool listening; /* to whichever of the two the region has */
     bool sparse;    /* one mapping per block */
+    bool refused;   /* its removal failed in this transaction: stale, if the map does not have it in the end */
     bool pending;   /* a peer's BAR: mapped at the end of the transaction, when RAM has what it needs */
     GArray *wanted; /* of VfmIovaRange: whole pages that may be mapped, ascending, not touching across a gap */
     GArray *pieces; /* of VfmIovaRange: those of @wanted that are mapped, block by block or whole */
@@ -62,6 +63,9 @@ void vfm_mapper_section_free(VfmMapperSection *section);
 bool vfm_mapper_section_map(VfmMapperSection *section, bool partly, GError **error);
 /* Unmaps all of it in one call and stops to listen. Nothing changed on failure. */
 bool vfm_mapper_section_unmap(VfmMapperSection *section, GError **error);
+/* The same mapping by mapping, where another section may stand between them. On failure some are gone; what is
+ * left is still in its pieces. */
+bool vfm_mapper_section_unmap_exactly(VfmMapperSection *section, GError **error);
 /* Stops to listen without unmapping: the container ends, and everything in it. */
 void vfm_mapper_section_abandon(VfmMapperSection *section);
 /* Whether present translations are within what the container can use now. Errors: VFM_REFUSED_RESERVED. */

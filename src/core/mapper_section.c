@@ -156,7 +156,8 @@ static bool populate_range(VfmMapperSection *section, uint64_t start, uint64_t l
         /* The bytes that were mapped: whole pieces before, and this one up to where it failed. */
         if (failed_at > first)
             count_blocks(section, first, failed_at - 1, 1, &undo);
-        if (mapped)
+        /* Tried twice: a mapping left behind would be in the way of the block's next life. */
+        if (mapped && !vfm_container_unmap(container, first, failed_at - first, mapped, undo, 0, NULL))
             vfm_container_unmap(container, first, failed_at - first, mapped, undo, 0, &second);
         vfm_mapper_explain(section->mapper, &section->section, needed, bytes, error, cause);
         if (second)
@@ -408,7 +409,8 @@ static bool map_whole(VfmMapperSection *section, GError **error)
             g_array_append_vals(section->pieces, piece, 1);
             continue;
         }
-        unmap_range(section, section->section.address, vfm_section_last(&section->section), &second);
+        if (!unmap_range(section, section->section.address, vfm_section_last(&section->section), NULL))
+            unmap_range(section, section->section.address, vfm_section_last(&section->section), &second);
         vfm_mapper_explain(section->mapper, &section->section, section->wanted->len, bytes, error, cause);
         if (second)
             vfm_error_append(error, "and what was mapped could not be taken back: %s", second->message);
@@ -460,7 +462,8 @@ bool vfm_mapper_section_map(VfmMapperSection *section, bool partly, GError **err
         return false;
     if (start_listening(section, error))
         return true;
-    unmap_range(section, section->section.address, vfm_section_last(&section->section), NULL);
+    if (!unmap_range(section, section->section.address, vfm_section_last(&section->section), NULL))
+        unmap_range(section, section->section.address, vfm_section_last(&section->section), NULL);
     g_array_set_size(section->pieces, 0);
     return false;
 }
@@ -512,6 +515,37 @@ bool vfm_mapper_section_check(VfmMapperSection *section, GError **error)
                 "%s: the guest's IOMMU has a mapping at 0x%" G_GINT64_MODIFIER "x, which is %s",
                 vfm_container_name(section->mapper->container), section->unusable_at, obstacle);
     return false;
+}
+
+static bool unmap_run(void *data, uint64_t offset, uint64_t size, GError **error)
+{
+    const VfmMapperSection *section = data;
+    uint64_t start = address_of(section, offset), mappings, bytes;
+
+    count_mapped(section, start, start + size - 1, &mappings, &bytes);
+    return vfm_container_unmap(section->mapper->container, start, size, mappings, bytes, peer_bytes(section, bytes),
+                               error);
+}
+
+bool vfm_mapper_section_unmap_exactly(VfmMapperSection *section, GError **error)
+{
+    const VfmSection *place = &section->section;
+
+    if (section->listening && place->region->translation)
+        return vfm_mapper_section_unmap(section, error);
+    while (section->pieces->len) {
+        VfmIovaRange piece = *piece_at(section->pieces, 0);
+        uint64_t offset = place->offset + (piece.start - place->address), size = piece.last - piece.start + 1;
+        bool unmapped = section->sparse
+                            ? vfm_discard_replay(place->region->discard, true, offset, size, unmap_run, section, error)
+                            : unmap_run(section, offset, size, error);
+
+        if (!unmapped)
+            return false;
+        g_array_remove_index(section->pieces, 0);
+    }
+    stop_listening(section);
+    return true;
 }
 
 void vfm_mapper_section_lose(VfmMapperSection *section)

@@ -276,6 +276,29 @@ static bool compare_mapping(void *data, const VfmMapping *mapping)
          mapping->size);
 }
 
+/* Whatever is memory, asked for, in use and not mapped must be on the list. */
+static void check_listed(const VfmBackend *backend, const GArray *left)
+{
+    for (unsigned unit = 0; unit < UNITS; unit++) {
+        const Cell *cell = &world.cells[unit];
+        const Region *region = cell->region >= 0 ? &world.regions[cell->region] : NULL;
+        uint64_t address = (uint64_t)unit * UNIT;
+        bool listed = false;
+
+        if (!region || region->region->kind == VFM_REGION_IO || (world.windowed && !world.windows[unit]) ||
+            (follows_balloon(region) && !region->populated[cell->offset / region->block]) ||
+            vfm_backend_record_find(backend, address, NULL))
+            continue;
+        for (unsigned i = 0; i < left->len; i++) {
+            const VfmLeft *entry = &g_array_index((GArray *)left, VfmLeft, i);
+
+            listed |= entry->address <= address && address - entry->address < entry->size;
+        }
+        if (!listed)
+            fail("0x%" G_GINT64_MODIFIER "x is not reachable and not listed", address);
+    }
+}
+
 static void check_extents(const VfmMapper *mapper, const VfmBackend *backend)
 {
     g_autoptr(GArray) extents = g_array_new(FALSE, FALSE, sizeof(VfmMapperExtent));
@@ -321,6 +344,8 @@ static void check_container(unsigned index)
     vfm_backend_record_foreach(backend, compare_mapping, &comparison);
     for (; comparison.next < want->len; comparison.next++)
         check_missing(&comparison, &g_array_index(want, VfmMapping, comparison.next));
+    if (below(4) == 0)
+        check_listed(backend, left);
     vfm_container_usage(container, &usage);
     vfm_mapper_usage(mapper, &mapped);
     if (usage.mappings != vfm_backend_record_mappings(backend) || usage.pinned != comparison.bytes ||
@@ -415,11 +440,13 @@ static void inject(void)
         vfm_backend_record_fail(backend, VFM_RECORD_UNMAP, 0, 0, 0);
         if (run.kind < FAULTY || below(3) || (run.kind == FAULTY && i != victim))
             continue;
-        if (run.kind == FAULTY && below(4) == 0)
-            vfm_backend_record_fail(backend, VFM_RECORD_UNMAP, below(3), 1, EIO);
-        else
-            vfm_backend_record_fail(backend, VFM_RECORD_MAP, below(12), run.kind == FAULTY ? 1 : 1 + below(3),
-                                    errnums[below(4)]);
+        if (below(run.kind == FAULTY ? 4 : 2) == 0) {
+            vfm_backend_record_fail(backend, VFM_RECORD_UNMAP, below(4), 1, EIO);
+            if (run.kind == FAULTY)
+                continue;
+        }
+        vfm_backend_record_fail(backend, VFM_RECORD_MAP, below(12), run.kind == FAULTY ? 1 : 1 + below(3),
+                                errnums[below(4)]);
     }
 }
 
@@ -591,7 +618,7 @@ static void op_attach(void)
     run.op = "attach";
     memset(device->reserved, 0, sizeof(device->reserved));
     for (unsigned ranges = below(3); ranges; ranges--) {
-        unsigned first = below(UNITS), length = 1 + below(8);
+        unsigned first = below(UNITS), length = 1 + below(below(3) ? 8 : 64);
 
         for (unsigned unit = first; unit < MIN(UNITS, first + length); unit++)
             device->reserved[unit] = true;
