@@ -258,6 +258,21 @@ static const Case cases[] = {
         "  </devices>\n</domain>",
     },
     {
+        "libvirt's devices and those of the command line are counted apart",
+        "<domain type='kvm' " QEMU "><memory unit='GiB'>9</memory><devices><iommu model='intel'><driver "
+        "caching_mode='on'/></iommu><memory model='virtio-mem'><target><size unit='GiB'>8</size></target></memory>"
+        "</devices><qemu:commandline><qemu:arg value='-object'/><qemu:arg value='memory-backend-ram,id=m,size=1G'/>"
+        "<qemu:arg value='-device'/><qemu:arg value='virtio-mem-pci,memdev=m,requested-size=1M'/>"
+        "<qemu:arg value='-device'/><qemu:arg value='intel-iommu'/></qemu:commandline></domain>",
+        {{.kind = VFM_EDIT_CACHING_MODE, .index = 1}, {.kind = VFM_EDIT_REQUESTED, .index = 1, .value = 4 * MIB}},
+        2,
+        "<domain type='kvm' " QEMU "><memory unit='GiB'>9</memory><devices><iommu model='intel'><driver "
+        "caching_mode='on'/></iommu><memory model='virtio-mem'><target><size unit='GiB'>8</size></target></memory>"
+        "</devices><qemu:commandline><qemu:arg value='-object'/><qemu:arg value='memory-backend-ram,id=m,size=1G'/>"
+        "<qemu:arg value='-device'/><qemu:arg value='virtio-mem-pci,memdev=m,requested-size=4194304'/>"
+        "<qemu:arg value='-device'/><qemu:arg value='intel-iommu,caching-mode=on'/></qemu:commandline></domain>",
+    },
+    {
         "nothing to do is nothing done",
         "<?xml version='1.0' encoding='ISO-8859-1'?>\n<!-- \xe4 --><domain "
         "type='kvm'><memory>1024</memory></domain>\n\n",
