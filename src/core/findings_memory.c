@@ -68,8 +68,8 @@ static void find_block(VfmNegotiation *n, unsigned index, const char *label)
                  device->base.value, smallest);
         return;
     }
-    reason = block_reason(memory);
     better = memory->recommended_block.set ? vfm_amount(memory->recommended_block.value) : NULL;
+    reason = block_reason(memory);
     vfm_note(n, VFM_FINDING_VIRTIO_MEM_BLOCK, device->block_line ? device->block_line : memory->line,
              better ? g_strdup_printf("set <block> to %s; `vfiomem apply` does it", better) : NULL,
              "%s: block size of %s%s can't be used: %s", label, block,
@@ -176,6 +176,15 @@ static void find_maximum(VfmNegotiation *n)
                      "boot memory and memory devices come to %s, but maxMemory is %s", need, have);
             return;
         }
+    }
+    for (guint i = 0; i < domain->memory_devices->len && !domain->max_memory.set; i++) {
+        const VfmMemoryDevice *device = device_of(n, i);
+
+        if (device->model != VFM_MEM_SGX_EPC || device->from_commandline)
+            continue;
+        vfm_note(n, VFM_FINDING_MEMORY_MAXIMUM, device->line, g_strdup("set <maxMemory>"),
+                 "libvirt takes no memory device where maxMemory is not set, SGX sections included");
+        return;
     }
     if (dimms > slots && domain->max_memory.set)
         vfm_note(n, VFM_FINDING_MEMORY_MAXIMUM, line,
