@@ -229,10 +229,6 @@ static bool read_group(const At *at, gpointer target)
         return false;
     if (!id.set || id.value > G_MAXUINT)
         return fail(at, "id", "must be a group number");
-    for (guint i = 0; i < host->groups->len; i++) {
-        if (((const VfmIommuGroup *)g_ptr_array_index(host->groups, i))->id == id.value)
-            return fail(at, "id", "the group %u is there twice", (unsigned)id.value);
-    }
     group = vfm_host_add_group(host, (unsigned)id.value);
     group->reserved_known = member_of(at, "reserved") != NULL;
     return read_string(at, "type", &group->type) && read_objects(at, "devices", read_device, group) &&
@@ -260,16 +256,19 @@ static gint compare_hugepages(gconstpointer a, gconstpointer b)
     return x->size < y->size ? -1 : x->size > y->size;
 }
 
-/* host.h promises ascending order; a file edited by hand need not have it. */
-static void sort(VfmHost *host)
+/* host.h promises ascending order and each group once; a file edited by hand need not have either. */
+static bool sort(const At *at, VfmHost *host)
 {
     g_ptr_array_sort(host->groups, compare_groups);
     g_array_sort(host->hugepages, compare_hugepages);
     for (guint i = 0; i < host->groups->len; i++) {
         VfmIommuGroup *group = g_ptr_array_index(host->groups, i);
 
+        if (i && group->id == ((const VfmIommuGroup *)g_ptr_array_index(host->groups, i - 1))->id)
+            return fail(at, "groups", "the group %u is there twice", group->id);
         g_array_sort(group->reserved, compare_reserved);
     }
+    return true;
 }
 
 static VfmHost *read_host(const At *at)
@@ -312,9 +311,8 @@ static VfmHost *read_host(const At *at)
         !read_switch(at, "interrupt_remapping", &host->interrupt_remapping) ||
         !read_switch(at, "unsafe_interrupts", &host->unsafe_interrupts) ||
         !read_switch(at, "iommufd", &host->iommufd) || !read_switch(at, "vfio_compat", &host->vfio_compat) ||
-        !read_objects(at, "groups", read_group, host))
+        !read_objects(at, "groups", read_group, host) || !sort(at, host))
         return NULL;
-    sort(host);
     return g_steal_pointer(&host);
 }
 

@@ -137,34 +137,13 @@ static void print_groups(const VfmTerminal *terminal, const VfmHost *host)
     vfm_table_print(table, terminal, 2);
 }
 
-/* "all groups", "groups 1, 4, 7" of those that have this very region. */
-static char *groups_with(const VfmHost *host, const VfmReserved *region)
+typedef struct {
+    VfmReserved region;
+    unsigned group;
+} Place;
+
+static int compare_regions(const VfmReserved *x, const VfmReserved *y)
 {
-    g_autoptr(GString) ids = g_string_new(NULL);
-    guint count = 0, known = 0;
-
-    for (guint i = 0; i < host->groups->len; i++) {
-        const VfmIommuGroup *group = g_ptr_array_index(host->groups, i);
-
-        known += group->reserved_known;
-        for (guint j = 0; j < group->reserved->len; j++) {
-            const VfmReserved *other = &g_array_index(group->reserved, VfmReserved, j);
-
-            if (other->start == region->start && other->end == region->end && other->type == region->type) {
-                g_string_append_printf(ids, "%s%u", count++ ? ", " : "", group->id);
-                break;
-            }
-        }
-    }
-    if (count == known && count > 1)
-        return g_strdup("all groups");
-    return g_strdup_printf("%s %s", count == 1 ? "group" : "groups", ids->str);
-}
-
-static gint compare_reserved(gconstpointer a, gconstpointer b)
-{
-    const VfmReserved *x = a, *y = b;
-
     if (x->start != y->start)
         return x->start < y->start ? -1 : 1;
     if (x->end != y->end)
@@ -172,31 +151,63 @@ static gint compare_reserved(gconstpointer a, gconstpointer b)
     return (int)x->type - (int)y->type;
 }
 
+static gint compare_places(gconstpointer a, gconstpointer b)
+{
+    const Place *x = a, *y = b;
+    const int regions = compare_regions(&x->region, &y->region);
+
+    return regions ? regions : x->group < y->group ? -1 : x->group > y->group;
+}
+
+/* "all groups", "groups 1, 4, 7": of the places from @first that have its region. Sets *@next behind them. */
+static char *groups_with(const GArray *places, guint first, guint known, guint *next)
+{
+    const Place *place = &g_array_index(places, Place, first);
+    g_autoptr(GString) ids = g_string_new(NULL);
+    guint count = 0, i;
+
+    for (i = first; i < places->len; i++) {
+        const Place *other = &g_array_index(places, Place, i);
+
+        if (compare_regions(&other->region, &place->region) != 0)
+            break;
+        if (i == first || other->group != g_array_index(places, Place, i - 1).group)
+            g_string_append_printf(ids, "%s%u", count++ ? ", " : "", other->group);
+    }
+    *next = i;
+    if (count == known && count > 1)
+        return g_strdup("all groups");
+    return g_strdup_printf("%s %s", count == 1 ? "group" : "groups", ids->str);
+}
+
 static void print_reserved(const VfmTerminal *terminal, const VfmHost *host)
 {
-    g_autoptr(GArray) regions = g_array_new(FALSE, FALSE, sizeof(VfmReserved));
+    g_autoptr(GArray) places = g_array_new(FALSE, FALSE, sizeof(Place));
     g_autoptr(VfmTable) table = vfm_table_new("llrll");
+    guint known = 0;
 
     for (guint i = 0; i < host->groups->len; i++) {
         const VfmIommuGroup *group = g_ptr_array_index(host->groups, i);
 
-        g_array_append_vals(regions, group->reserved->data, group->reserved->len);
-    }
-    if (regions->len == 0)
-        return;
-    g_array_sort(regions, compare_reserved);
-    vfm_table_row(table, "reserved from", "to", "size", "type", "in");
-    for (guint i = 0; i < regions->len; i++) {
-        const VfmReserved *region = &g_array_index(regions, VfmReserved, i);
-        const uint64_t length = region->end - region->start;
-        g_autofree char *start = NULL, *end = NULL, *size = NULL, *in = NULL;
+        known += group->reserved_known;
+        for (guint j = 0; j < group->reserved->len; j++) {
+            Place place = {.region = g_array_index(group->reserved, VfmReserved, j), .group = group->id};
 
-        if (i && compare_reserved(region, region - 1) == 0)
-            continue;
-        start = g_strdup_printf("0x%016" PRIx64, region->start);
-        end = g_strdup_printf("0x%016" PRIx64, region->end);
-        size = length == UINT64_MAX ? g_strdup("all") : vfm_size_text(length + 1);
-        in = groups_with(host, region);
+            g_array_append_val(places, place);
+        }
+    }
+    if (places->len == 0)
+        return;
+    g_array_sort(places, compare_places);
+    vfm_table_row(table, "reserved from", "to", "size", "type", "in");
+    for (guint i = 0, next; i < places->len; i = next) {
+        const VfmReserved *region = &g_array_index(places, Place, i).region;
+        const uint64_t length = region->end - region->start;
+        g_autofree char *start = g_strdup_printf("0x%016" PRIx64, region->start);
+        g_autofree char *end = g_strdup_printf("0x%016" PRIx64, region->end);
+        g_autofree char *size = length == UINT64_MAX ? g_strdup("all") : vfm_size_text(length + 1);
+        g_autofree char *in = groups_with(places, i, known, &next);
+
         vfm_table_row(table, start, end, size, vfm_reserved_type_name(region->type), in);
     }
     putchar('\n');

@@ -223,7 +223,27 @@ static bool read_device(VfmIommuGroup *group, const VfmSysfs *fs, const char *na
     return true;
 }
 
-static bool read_group(VfmHost *host, const VfmSysfs *fs, unsigned id, GError **error)
+/* What was read so far. A directory linked into many groups multiplies: the sum has to be bounded, not only each part.
+ */
+typedef struct {
+    uint64_t devices, reserved;
+} Total;
+
+static bool add_to_total(Total *total, const VfmIommuGroup *group, const VfmSysfs *fs, GError **error)
+{
+    total->devices += group->devices->len;
+    total->reserved += group->reserved->len;
+    if (total->devices > VFM_HOST_DEVICES_MAX || total->reserved > VFM_HOST_RESERVED_MAX) {
+        g_autofree char *name = vfm_sysfs_name(fs, GROUPS);
+
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_TOO_LARGE, "%s: more %s than any host has", name,
+                    total->devices > VFM_HOST_DEVICES_MAX ? "devices" : "reserved regions");
+        return false;
+    }
+    return true;
+}
+
+static bool read_group(VfmHost *host, const VfmSysfs *fs, unsigned id, Total *total, GError **error)
 {
     VfmIommuGroup *group = vfm_host_add_group(host, id);
     g_autofree char *type = g_strdup_printf(GROUPS "/%u/type", id);
@@ -242,7 +262,7 @@ static bool read_group(VfmHost *host, const VfmSysfs *fs, unsigned id, GError **
         if (is_device_name(names->pdata[i]) && !read_device(group, fs, names->pdata[i], error))
             return false;
     }
-    return read_reserved(group, fs, error);
+    return read_reserved(group, fs, error) && add_to_total(total, group, fs, error);
 }
 
 static gint compare_groups(gconstpointer a, gconstpointer b)
@@ -256,6 +276,7 @@ bool vfm_host_groups_read_all(VfmHost *host, const VfmSysfs *fs, GError **error)
 {
     GError *local = NULL;
     g_autoptr(GPtrArray) names = vfm_sysfs_list(fs, GROUPS, &local);
+    Total total = {0};
 
     if (local) {
         g_propagate_error(error, local);
@@ -264,7 +285,7 @@ bool vfm_host_groups_read_all(VfmHost *host, const VfmSysfs *fs, GError **error)
     for (guint i = 0; names && i < names->len; i++) {
         unsigned id;
 
-        if (group_id(names->pdata[i], &id) && !read_group(host, fs, id, error))
+        if (group_id(names->pdata[i], &id) && !read_group(host, fs, id, &total, error))
             return false;
     }
     g_ptr_array_sort(host->groups, compare_groups);
@@ -280,6 +301,7 @@ bool vfm_host_groups_read_of(VfmHost *host, const VfmSysfs *fs, const VfmAssigne
     g_autofree char *path = NULL;
     g_autofree char *name = NULL;
     g_autofree char *lower = NULL;
+    Total total = {0};
     unsigned id;
 
     if (!bus || !assigned->address || !is_device_name(assigned->address))
@@ -290,10 +312,14 @@ bool vfm_host_groups_read_of(VfmHost *host, const VfmSysfs *fs, const VfmAssigne
     if (!name || !group_id(name, &id))
         return true;
     for (guint i = 0; i < host->groups->len; i++) {
-        if (((const VfmIommuGroup *)g_ptr_array_index(host->groups, i))->id == id)
+        const VfmIommuGroup *group = g_ptr_array_index(host->groups, i);
+
+        if (group->id == id)
             return true;
+        if (!add_to_total(&total, group, fs, error))
+            return false;
     }
-    if (!read_group(host, fs, id, error))
+    if (!read_group(host, fs, id, &total, error))
         return false;
     g_ptr_array_sort(host->groups, compare_groups);
     return true;

@@ -12,6 +12,10 @@
 #include "host.h"
 #include "sysfs.h"
 
+/* More than any host has; what a tree made to exhaust us is refused at. Over all groups. */
+#define VFM_HOST_DEVICES_MAX 65536u
+#define VFM_HOST_RESERVED_MAX 1048576u
+
 /* Sets host->iommu and host->interrupt_remapping. */
 bool vfm_host_groups_read_isolation(VfmHost *host, const VfmSysfs *fs, GError **error);
 

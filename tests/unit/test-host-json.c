@@ -156,7 +156,7 @@ static void test_errors_name_file_and_member(void **state)
         {HOST("\"hugepages\":[1]"), "hugepages[0]: must be an object"},
         {HOST("\"hugepages\":[{\"total\":1}]"), "hugepages[0].size: is missing"},
         {HOST("\"groups\":[{\"id\":1},{}]"), "groups[1].id: must be a group number"},
-        {HOST("\"groups\":[{\"id\":1},{\"id\":1}]"), "groups[1].id: the group 1 is there twice"},
+        {HOST("\"groups\":[{\"id\":1},{\"id\":1}]"), "groups: the group 1 is there twice"},
         {HOST("\"groups\":[{\"id\":99999999999}]"), "groups[0].id: must be a group number"},
         {HOST("\"groups\":[{\"id\":1,\"devices\":[{}]}]"), "groups[0].devices[0].address: is missing"},
         {HOST("\"groups\":[{\"id\":1,\"devices\":[{\"address\":\"a\",\"vendor\":\"10de\"}]}]"),

@@ -456,6 +456,21 @@ static void test_names_that_are_no_groups_or_devices_are_left_out(void **state)
     assert_int_equal(((VfmIommuGroup *)g_ptr_array_index(host->groups, 1))->devices->len, 2);
 }
 
+/* 300 groups of the same 300 devices are 90,000: too many, though no directory is. */
+static void test_linked_directories_cannot_multiply_without_bound(void **state)
+{
+    Tree *tree = *state;
+
+    for (unsigned i = 0; i < 300; i++) {
+        g_autofree char *device = g_strdup_printf("many/0000:%02x:%02x.0", i / 32, i % 32);
+        g_autofree char *group = g_strdup_printf("sys/kernel/iommu_groups/%u/devices", 100 + i);
+
+        put_dir(tree, device);
+        put_link(tree, group, "../../../../many");
+    }
+    expect_error(tree, VFM_INPUT_ERROR, "more devices than any host has");
+}
+
 static void test_unreadable_is_an_error(void **state)
 {
     Tree *tree = *state;
@@ -517,6 +532,7 @@ int main(void)
         TEST(test_hostile_files_are_refused_without_hanging),
         TEST(test_links_cannot_leave_the_root),
         TEST(test_names_that_are_no_groups_or_devices_are_left_out),
+        TEST(test_linked_directories_cannot_multiply_without_bound),
         TEST(test_unreadable_is_an_error),
         TEST(test_a_root_must_be_one),
         TEST(test_this_machine_can_be_read),
