@@ -98,7 +98,7 @@ static VfmMaybe capacity(const VfmPlan *plan, unsigned devices, uint64_t headroo
     }
     if (plan->qemu_limit.set) {
         /* QEMU: blocks + memslots - devices > limit is refused, or was warned of */
-        uint64_t room = plan->qemu_limit.value + devices;
+        uint64_t room = vfm_add(plan->qemu_limit.value, devices);
 
         room = room > plan->memslots ? room - plan->memslots : 0;
         fits = VFM_SOME(fits.set ? MIN(fits.value, room) : room);
