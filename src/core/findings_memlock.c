@@ -103,8 +103,12 @@ void vfm_find_memlock(VfmNegotiation *n)
         unsigned line = 0;
         const char *cause = uncounted_cause(n, &line);
 
+        /* Where libvirt sets nothing, the service's own limit counts, and an administrator may have raised that. */
+        if (!plan->memlock_set)
+            severity = VFM_WARNING;
         vfm_note_as(n, severity, VFM_FINDING_MEMLOCK_UNCOUNTED, line, limit_fix(n, full),
-                    "%s of guest memory %s be locked for the assigned devices%s, but libvirt allows %s: %s", required,
-                    verb, times, limit, cause);
+                    "%s of guest memory %s be locked for the assigned devices%s, but %s %s: %s", required, verb, times,
+                    plan->memlock_set ? "libvirt allows" : "libvirt sets no limit, and its service's own is", limit,
+                    cause);
     }
 }

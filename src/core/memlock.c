@@ -96,6 +96,7 @@ void vfm_negotiate_memlock(VfmNegotiation *n)
     } else if (domain->arch == VFM_ARCH_PPC64) {
         /* a formula of its own that is generous to the IOMMU tables; not modelled, so no limit is claimed */
     } else if (factor) {
+        plan->memlock_set = true;
         plan->memlock_limit = VFM_SOME(vfm_add(vfm_mul(factor, vfm_libvirt_counted_memory(domain)), LIBVIRT_SLACK));
     } else if (plan->memlock_required) {
         plan->memlock_limit = VFM_SOME(SERVICE_LIMIT);

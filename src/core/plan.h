@@ -91,6 +91,7 @@ typedef struct {
     uint64_t memlock_required;
     VfmMaybe memlock_limit; /* not set: unlimited, or (libvirt) left as it is because nothing is assigned */
     VfmLimitFrom memlock_from;
+    bool memlock_set; /* libvirt will set memlock_limit itself; else it is only what its service usually has */
     bool balloon_effective;
     GArray *holds;       /* of VfmHold */
     GPtrArray *findings; /* of VfmFinding*, errors first, then by line */
