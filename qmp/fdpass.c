@@ -48,12 +48,21 @@ void vfm_transfer_prepare_send(VfmTransfer *transfer, const void *data, size_t s
 
 int vfm_transfer_receive(VfmTransfer *transfer, int socket)
 {
+    bool again = true;
     int n;
 
-    do
+    for (;;) {
         n = recvmmsg(socket, &transfer->header, 1, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? errno : 0;
+        if (n >= 0)
+            return 0;
+        if (errno == EINTR)
+            continue;
+        /* Unlike recvmsg, recvmmsg reports an error that waits on the socket before it looks for data (Linux:
+         * net/socket.c, do_recvmmsg): a peer that hung up leaves ECONNRESET in front of its last words. */
+        if (errno == EAGAIN || !again)
+            return errno;
+        again = false;
+    }
 }
 
 int vfm_transfer_send(VfmTransfer *transfer, int socket)

@@ -72,6 +72,25 @@ static void test_an_empty_socket_leaves_the_transfer_undone(void **state)
     close(sockets[0]);
 }
 
+/* A peer that closes with something unread resets the connection; what it said before is still to be had. */
+static void test_last_words_survive_a_reset(void **state)
+{
+    g_autofree VfmTransfer *transfer = g_new0(VfmTransfer, 1);
+    int sockets[2];
+    char data[16];
+    size_t bytes;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+    assert_int_equal(write(sockets[0], "unread", 6), 6);
+    assert_int_equal(write(sockets[1], "last", 4), 4);
+    close(sockets[1]);
+    vfm_transfer_prepare_receive(transfer, data, sizeof(data));
+    assert_int_equal(vfm_transfer_receive(transfer, sockets[0]), 0);
+    assert_true(vfm_transfer_done(transfer, &bytes));
+    assert_int_equal(bytes, 4);
+    close(sockets[0]);
+}
+
 static void test_ring_groups_by_offset_and_wraps(void **state)
 {
     g_autofree VfmFdRing *ring = g_new0(VfmFdRing, 1);
@@ -102,6 +121,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_and_descriptors_arrive_together),
         cmocka_unit_test(test_an_empty_socket_leaves_the_transfer_undone),
+        cmocka_unit_test(test_last_words_survive_a_reset),
         cmocka_unit_test(test_ring_groups_by_offset_and_wraps),
     };
 
