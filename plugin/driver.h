@@ -23,6 +23,9 @@
 /* Takes one line of text for the log. */
 typedef void (*VfmDriverReport)(VfmSeverity severity, const char *text, void *data);
 
+/* Takes a policy that the helper is to find, or (@policy NULL) one that is over. */
+typedef void (*VfmDriverRecord)(const char *uuid, const char *policy, void *data);
+
 typedef struct {
     VfmLifecycle point;
     const char *domain; /* libvirt's name of it */
@@ -33,6 +36,7 @@ typedef struct {
     unsigned qemu_version;
     VfmDriverReport report;
     void *report_data;
+    VfmDriverRecord record; /* NULL: nobody wants to know; called with report_data */
 } VfmLifecycleEvent;
 
 /* Returns false with @error to veto: VFM_REFUSED with the sentence a person reads,

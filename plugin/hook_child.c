@@ -165,7 +165,7 @@ static int take_sentence(VfmChildResult *result, const char *prefix)
 /* What a broken child said before its end: the first line of no known kind. */
 static void add_last_words(VfmChildResult *result)
 {
-    static const char *const known[] = {"warning: ", "error: ", "refuse: ", "unusable: "};
+    static const char *const known[] = {"forget: ", "policy: ", "warning: ", "error: ", "refuse: ", "unusable: "};
     const char *at = result->answer, *line;
     size_t length;
 

@@ -6,6 +6,7 @@
  * its standard input and answers on its standard output in lines:
  *
  *   "warning: TEXT", "error: TEXT"   for the log
+ *   "policy: UUID TEXT"              to be left for the helper; "forget: UUID" takes it away
  *   "refuse: SENTENCE"               with exit status 1: the start must not happen
  *   "unusable: SENTENCE"             with exit status 2: the input could not be judged
  *

@@ -33,6 +33,14 @@ static void report(VfmSeverity severity, const char *text, void *data)
     say(severity == VFM_ERROR ? "error" : "warning", text);
 }
 
+static void record(const char *uuid, const char *policy, void *data)
+{
+    g_autofree char *text = policy ? g_strdup_printf("%s %s", uuid, policy) : g_strdup(uuid);
+
+    (void)data;
+    say(policy ? "policy" : "forget", text);
+}
+
 static GString *read_input(void)
 {
     GString *text = g_string_sized_new(64 * 1024);
@@ -88,7 +96,7 @@ static int parse_options(VfmLifecycleEvent *event, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    VfmLifecycleEvent event = {.host_root = "/", .report = report};
+    VfmLifecycleEvent event = {.host_root = "/", .report = report, .record = record};
     g_autoptr(GString) xml = NULL;
     g_autoptr(GError) veto = NULL;
 

@@ -28,8 +28,10 @@
 #include "hook_log.h"
 #include "hook_scan.h"
 #include "lifecycle.h"
+#include "policy_record.h"
 
 /* As much as the parser takes, and one byte, so that the parser says "too large" itself. */
+#define POLICY_FOLDER "/run/vfiomem" /* VFM_POLICY_FOLDER of policy_text.h */
 #define XML_MAX ((size_t)16 * 1024 * 1024 + 1)
 
 static const char usage[] =
@@ -201,6 +203,31 @@ static bool log_lines(const Call *call, const VfmChildResult *result)
     return errors;
 }
 
+/* What the driver, which may write no file, wants left for the helper or taken away. */
+static void keep_records(const Call *call, const VfmChildResult *result)
+{
+    static const struct {
+        const char *prefix;
+        int (*act)(const char *folder, const char *line, size_t length);
+    } kinds[] = {{"policy: ", vfm_policy_record_write}, {"forget: ", vfm_policy_record_remove}};
+    const char *folder = getenv("VFIOMEM_RUNDIR");
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const char *at = result->answer, *line;
+        size_t length;
+
+        while (vfm_hook_child_next(&at, kinds[i].prefix, &line, &length)) {
+            char text[512];
+
+            if (kinds[i].act(folder ? folder : POLICY_FOLDER, line, length) == 0)
+                continue;
+            snprintf(text, sizeof text, "the domain's policy could not be left for its helper in %s: %s",
+                     folder ? folder : POLICY_FOLDER, strerror(errno));
+            vfm_hook_log(&call->log, LOG_WARNING, text, (int)strlen(text));
+        }
+    }
+}
+
 /* The sentence a person reads in virsh, and in the log unless it is there. */
 static int refuse(Call *call, const char *sentence, bool logged)
 {
@@ -251,6 +278,7 @@ int main(int argc, char **argv)
     ask_driver(&call, xml, length, &result);
     call.log.quiet_stderr = result.outcome != VFM_CHILD_CONSENTS;
     logged = log_lines(&call, &result);
+    keep_records(&call, &result);
     call.log.quiet_stderr = false;
     if (result.outcome == VFM_CHILD_UNUSABLE || result.outcome == VFM_CHILD_BROKEN)
         status = decide_without_driver(&call, &result, xml, length);

@@ -7,12 +7,24 @@
 #include "error.h"
 #include "host_read.h"
 #include "plan.h"
+#include "policy_text.h"
 #include "versions.h"
 
 /* Whether anything here can be of vfiomem's business: a guest without is never held up. */
 static bool concerns_us(const VfmDomain *domain)
 {
     return domain->assigned->len > 0 || domain->policy.present;
+}
+
+/* Before the first step of a start, and again for a daemon that comes back: what the helper has to know. */
+static void record_policy(const VfmLifecycleEvent *event, const VfmDomain *domain)
+{
+    g_autofree char *text = NULL;
+
+    if (!event->record || !domain->uuid || !domain->policy.present || event->point == VFM_LIFECYCLE_START)
+        return;
+    text = vfm_policy_to_text(&domain->policy);
+    event->record(domain->uuid, text, event->report_data);
 }
 
 /* The findings of the event's domain, or NULL with @error. Empty if it is none of our business. */
@@ -26,6 +38,7 @@ static GPtrArray *negotiate(const VfmLifecycleEvent *event, GError **error)
 
     if (!domain)
         return NULL;
+    record_policy(event, domain);
     if (!concerns_us(domain))
         return vfm_findings_new();
     host = vfm_host_read_basics(event->host_root, &trouble);
@@ -167,12 +180,24 @@ static bool look_on(const VfmLifecycleEvent *event, GError **error)
     return true;
 }
 
+static bool forget_policy(const VfmLifecycleEvent *event, GError **error)
+{
+    g_autoptr(VfmDomain) domain = vfm_domain_xml_parse(event->xml, event->xml_length, "domain XML", error);
+
+    if (!domain)
+        return false;
+    if (event->record && domain->uuid && domain->policy.present)
+        event->record(domain->uuid, NULL, event->report_data);
+    return true;
+}
+
 const VfmDriverOps *vfm_negotiating_driver(void)
 {
     static const VfmDriverOps driver = {
         .name = "negotiation",
         .prepare = report_and_judge,
         .start = judge_again,
+        .release = forget_policy,
         .migrate = report_and_judge,
         .restore = report_and_judge,
         .reconnect = look_on,

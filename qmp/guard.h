@@ -28,6 +28,8 @@ typedef struct {
 typedef struct {
     VfmBalloonPolicy (*balloon)(void *data);
     void (*set_balloon)(void *data, VfmBalloonPolicy policy);
+    /* The last note of a talk (talk.h), 0 if there was none: bytes of virtio-mem that the balloon policy holds back. */
+    uint64_t (*noted)(void *data);
     /* Bytes QEMU may lock (RLIMIT_MEMLOCK) right now; not set: unlimited or unknown. */
     VfmMaybe (*memlock_limit)(void *data);
     /* A command was refused: count it, tell the log. */

@@ -34,13 +34,17 @@ static char *resized_json(uint64_t target, uint64_t base, uint64_t virtio_mem)
     return vfm_json_out_finish(g_steal_pointer(&out));
 }
 
-/* setmem counts all memory, virtio-mem included (libvirt: qemuDomainSetMemoryFlags); what the balloon can't give or
- * take is virtio-mem's. */
+/*
+ * libvirt's setmem is about memory that is no virtio-mem (src/qemu/qemu_driver.c, qemuDomainSetMemoryFlags): what it
+ * asks the balloon to take is taken from virtio-mem, and given back when the balloon is asked to deflate. How much is
+ * held back so is noted together with the request, so that a talk that is begun anew does not take it twice.
+ */
 static VfmTalkVerdict resize_instead(VfmCheck *check, VfmTalkTurn *turn, const VfmPlan *plan, uint64_t target)
 {
-    uint64_t base = check->picture->balloon.value, sum = 0;
+    uint64_t base = check->picture->balloon.value, held_back = base - MIN(target, base), sum = 0;
+    uint64_t whole = vfm_add(virtio_mem_total(check, false), check->guard->process.noted(check->guard->process.data));
     g_autofree uint64_t *requested = g_new0(uint64_t, check->picture->memory->len);
-    g_autofree char *why = NULL, *asked = vfm_amount(target), *least = vfm_amount(base);
+    g_autofree char *why = NULL, *asked = vfm_amount(held_back), *available = vfm_amount(whole);
 
     if (check->decisions > 0) {
         VfmTalkVerdict verdict = vfm_resize_done(check, turn, check->result);
@@ -51,21 +55,21 @@ static VfmTalkVerdict resize_instead(VfmCheck *check, VfmTalkTurn *turn, const V
         return vfm_check_refuse(check, turn,
                                 "the policy turns the balloon into a virtio-mem resize, and this guest has no "
                                 "virtio-mem device; add one, or set <vfiomem:balloon inhibited='pass'/>");
-    if (target < base)
+    if (held_back > whole)
         return vfm_check_refuse(check, turn,
-                                "%s is less than the %s that are no virtio-mem and stay pinned by assigned devices; "
-                                "ask for at least that",
-                                asked, least);
-    if (!vfm_resize_ask(check, turn, target - base, requested))
-        return VFM_TALK_FORWARD;
+                                "%s would have to come from virtio-mem and it holds %s; the rest of the guest's memory "
+                                "stays pinned by assigned devices",
+                                asked, available);
+    vfm_resize_ask(check, turn, whole - held_back, requested);
     why = vfm_check_sizes(check, plan, requested);
     if (why) {
         g_ptr_array_set_size(turn->ask, 0);
-        return vfm_check_refuse(check, turn, "cannot resize virtio-mem to make %s: %s", asked, why);
+        return vfm_check_refuse(check, turn, "cannot resize virtio-mem by %s: %s", asked, why);
     }
     for (guint i = 0; i < check->picture->memory->len; i++)
         sum += requested[i];
     check->result = resized_json(target, base, sum);
+    turn->note = VFM_SOME(held_back);
     return VFM_TALK_ASK;
 }
 

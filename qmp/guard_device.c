@@ -66,12 +66,11 @@ static VfmTalkVerdict refuse_memlock(VfmCheck *check, VfmTalkTurn *turn, uint64_
                             needed, allowed);
 }
 
-/* The guest as it would be is already in check->picture; @before is the plan without the newcomer. */
-static VfmTalkVerdict judge(VfmCheck *check, VfmTalkTurn *turn, const VfmPlan *before)
+/* The guest as it would be is already in check->picture; @before and @limit are of the guest without the newcomer. */
+static VfmTalkVerdict judge(VfmCheck *check, VfmTalkTurn *turn, const VfmPlan *before, VfmMaybe limit)
 {
     g_autoptr(VfmPlan) after = vfm_check_plan(check);
     const VfmFinding *finding = trouble(before, after);
-    VfmMaybe limit = check->guard->process.memlock_limit(check->guard->process.data);
     uint64_t pinned = vfm_check_pinned(check, after, NULL);
 
     if (finding)
@@ -101,6 +100,7 @@ static VfmTalkVerdict decide_device(VfmCheck *check, VfmTalkTurn *turn)
 {
     g_autoptr(VfmDeviceArg) arg = vfm_device_arg_parse(check->arguments_text, "driver", NULL);
     g_autoptr(VfmPlan) before = vfm_check_plan(check);
+    VfmMaybe limit = vfm_check_limit(check, before);
     bool had_balloon = check->picture->domain->balloon.present;
     VfmQemuDevice kind;
 
@@ -111,7 +111,7 @@ static VfmTalkVerdict decide_device(VfmCheck *check, VfmTalkTurn *turn)
         return VFM_TALK_FORWARD; /* QEMU says it well itself */
     if (kind == VFM_QEMU_MEMORY)
         complete_memory(check, arg);
-    return judge(check, turn, before);
+    return judge(check, turn, before, limit);
 }
 
 static bool device_matters(VfmGuard *guard, JsonObject *arguments)
@@ -125,10 +125,11 @@ static VfmTalkVerdict decide_back_end(VfmCheck *check, VfmTalkTurn *turn, VfmAss
                                       const char *address)
 {
     g_autoptr(VfmPlan) before = vfm_check_plan(check);
+    VfmMaybe limit = vfm_check_limit(check, before);
     VfmAssigned *assigned = vfm_domain_add_assigned(check->picture->domain, kind, via);
 
     assigned->address = g_strdup(address);
-    return judge(check, turn, before);
+    return judge(check, turn, before, limit);
 }
 
 static bool netdev_matters(VfmGuard *guard, JsonObject *arguments)

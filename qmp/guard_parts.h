@@ -62,6 +62,9 @@ char *vfm_plan_inhibitors(const VfmPlan *plan);
  * holds or asks for now. 0 if nothing is pinned. */
 uint64_t vfm_check_pinned(const VfmCheck *check, const VfmPlan *plan, const uint64_t *plugged);
 
+/* What QEMU may lock, as far as it is held to it; not set: no limit, or none that counts. */
+VfmMaybe vfm_check_limit(const VfmCheck *check, const VfmPlan *plan);
+
 /* Mappings of one container in the same case. */
 uint64_t vfm_check_mappings(const VfmCheck *check, const VfmPlan *plan, const uint64_t *plugged);
 

@@ -58,11 +58,22 @@ uint64_t vfm_check_mappings(const VfmCheck *check, const VfmPlan *plan, const ui
     return mappings;
 }
 
+VfmMaybe vfm_check_limit(const VfmCheck *check, const VfmPlan *plan)
+{
+    VfmMaybe limit = check->guard->process.memlock_limit(check->guard->process.data);
+    g_autofree uint64_t *none = g_new0(uint64_t, check->picture->memory->len);
+
+    /* More is pinned already: QEMU has CAP_IPC_LOCK, and nobody counts (Linux: drivers/vfio/vfio_iommu_type1.c). */
+    if (limit.set && vfm_check_pinned(check, plan, none) > limit.value)
+        return VFM_NONE;
+    return limit;
+}
+
 char *vfm_check_sizes(const VfmCheck *check, const VfmPlan *plan, const uint64_t *requested)
 {
     uint64_t pinned = vfm_check_pinned(check, plan, requested);
     uint64_t mappings = vfm_check_mappings(check, plan, requested);
-    VfmMaybe limit = check->guard->process.memlock_limit(check->guard->process.data);
+    VfmMaybe limit = vfm_check_limit(check, plan);
 
     if (plan->budget.set && mappings > plan->budget.value)
         return g_strdup_printf("the assigned devices would need %" G_GUINT64_FORMAT " mappings and the budget of a "

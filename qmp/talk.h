@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include "domain.h"
 #include "message.h"
 
 typedef enum {
@@ -27,6 +28,7 @@ typedef struct {
     const VfmMessage *message; /* the client's command */
     const GPtrArray *replies;  /* char*: QEMU's replies to what was asked in the last turn, in that order */
     GPtrArray *ask;  /* to fill: char*, the members of a command but its id: "execute": ..., no outer braces */
+    VfmMaybe note;   /* to fill: kept from the moment on at which what is asked counts as sent */
     GString *answer; /* to fill: a text of reply.h */
     GString *events; /* to fill: texts of vfm_reply_event(), sent after the answer or before the forwarding */
 } VfmTalkTurn;

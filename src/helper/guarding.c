@@ -32,6 +32,11 @@ static void set_balloon(void *data, VfmBalloonPolicy policy)
     vfm_journal_commit(journal);
 }
 
+static uint64_t get_noted(void *data)
+{
+    return vfm_journal_state(((Process *)data)->journal)->noted;
+}
+
 /* libvirt changes it while the guest runs (prlimit before a hot-plug), so it is read each time. */
 static VfmMaybe get_memlock(void *data)
 {
@@ -94,7 +99,8 @@ VfmTalker *vfm_guarding_new(VfmJournal *journal, void *data)
     g_autofree char *limits = g_strdup_printf("/proc/%d/limits", guarding->qemu_pid);
     g_autoptr(GError) error = NULL;
     Process *process = g_new0(Process, 1);
-    VfmGuardHost host = {get_balloon, set_balloon, get_memlock, count_refusal, get_facts, get_version, process};
+    VfmGuardHost host = {get_balloon,   set_balloon, get_noted,   get_memlock,
+                         count_refusal, get_facts,   get_version, process};
     VfmHost *machine = vfm_host_read("/", &error);
 
     if (!machine)

@@ -74,6 +74,7 @@ typedef struct {
     uint32_t greeting_length;
     uint32_t clients;  /* so far */
     uint8_t balloon;   /* VfmBalloonPolicy in force */
+    uint64_t noted;    /* VfmTalkTurn.note */
     uint64_t refusals; /* of the guard */
 } VfmJournalState;
 

@@ -61,7 +61,7 @@ void vfm_mediator_talk_reply(VfmMediator *mediator, uint32_t number, const char 
 }
 
 /* Sends what is asked and waits. */
-static void ask_all(VfmMediator *mediator, const GPtrArray *ask)
+static void ask_all(VfmMediator *mediator, const GPtrArray *ask, VfmMaybe note)
 {
     VfmJournalState *next = vfm_journal_begin(mediator->journal);
 
@@ -69,6 +69,8 @@ static void ask_all(VfmMediator *mediator, const GPtrArray *ask)
     for (guint i = 0; i < ask->len; i++)
         vfm_mediator_ask(mediator, next, ask->pdata[i]);
     mediator->last = next->own_next;
+    if (note.set)
+        next->noted = note.value;
     vfm_journal_commit(mediator->journal);
     mediator->asked = true;
     mediator->talk_state = VFM_TALK_WAITING;
@@ -102,9 +104,9 @@ static bool take_turn(VfmMediator *mediator)
         /* Our answer must not overtake QEMU's to earlier commands: a question that costs nothing is the barrier. */
         g_ptr_array_set_size(ask, 0);
         g_ptr_array_add(ask, g_strdup("\"execute\": \"query-name\""));
-        ask_all(mediator, ask);
+        ask_all(mediator, ask, VFM_NONE);
     } else if (mediator->verdict == VFM_TALK_ASK) {
-        ask_all(mediator, ask);
+        ask_all(mediator, ask, turn.note);
     } else {
         mediator->talk_state = VFM_TALK_DECIDED;
     }
