@@ -6,6 +6,7 @@
 #include "terminal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct {
     const char *name;
@@ -37,19 +38,49 @@ static void print_help(void)
          "`vfiomem COMMAND --help` describes a command, as does `man vfiomem-COMMAND`.");
 }
 
-/* The only command that starts so, or that the word goes on from ("checks"). */
-static const char *meant(const char *word)
+/* Letters to change, add or remove to make one word of the other; words longer than commands are far. */
+static guint distance(const char *a, const char *b)
 {
-    const char *found = NULL;
+    guint row[32];
+    const guint length = (guint)strlen(b);
 
-    for (guint i = 0; i < G_N_ELEMENTS(commands); i++) {
-        if (g_str_has_prefix(commands[i].name, word) || g_str_has_prefix(word, commands[i].name)) {
-            if (found)
-                return NULL;
-            found = commands[i].name;
+    if (length >= G_N_ELEMENTS(row) || strlen(a) >= G_N_ELEMENTS(row))
+        return G_MAXUINT;
+    for (guint j = 0; j <= length; j++)
+        row[j] = j;
+    for (guint i = 1; a[i - 1]; i++) {
+        guint diagonal = row[0]; /* of the row before */
+
+        row[0] = i;
+        for (guint j = 1; j <= length; j++) {
+            const guint above = row[j];
+
+            row[j] = MIN(MIN(above, row[j - 1]) + 1, diagonal + (a[i - 1] != b[j - 1]));
+            diagonal = above;
         }
     }
-    return found;
+    return row[length];
+}
+
+/* The command that was meant: the only one that begins so, or the nearest within two typing errors. */
+static const char *meant(const char *word)
+{
+    const char *begins = NULL, *near = NULL;
+    guint best = 3, beginning = 0;
+
+    for (guint i = 0; i < G_N_ELEMENTS(commands); i++) {
+        const guint far = distance(word, commands[i].name);
+
+        if (g_str_has_prefix(commands[i].name, word)) {
+            begins = commands[i].name;
+            beginning++;
+        }
+        if (far < best) {
+            near = commands[i].name;
+            best = far;
+        }
+    }
+    return beginning == 1 ? begins : near;
 }
 
 static int unknown(const char *word)

@@ -55,6 +55,8 @@ run 2 && says err 'which command' && empty out
 run 0 --help && says out '^Usage: vfiomem COMMAND' && empty err
 run 0 --version && says out '^vfiomem [0-9]+\.[0-9]+\.[0-9]+$'
 run 2 chec && says err "did you mean 'check'"
+run 2 apyl && says err "did you mean 'apply'"
+run 2 frobnicate-everything-at-once-please && lacks err 'did you mean'
 run 2 $'\033[31mred' && lacks err $'\033' && says err 'unknown command'
 for command in check plan apply define host install-hook; do
     run 0 $command --help && says out "^Usage: vfiomem $command" && empty err
