@@ -466,6 +466,30 @@ static void test_what_is_lost_on_the_way_back_is_listed_and_tried_again(void **s
     scene_free(&scene);
 }
 
+static void test_lost_blocks_are_whole_again_after_their_discard(void **state)
+{
+    Scene scene = scene_new(NULL, NULL);
+    VfmRegion *region = vfm_region_new("vm0", VFM_REGION_RAM, 8 * MIB, (void *)(64 * TIB), 8, 0);
+
+    /* Seen at two places: one lets go, the other can't, and the first can't take it back. */
+    region->discard = vfm_discard_new("vm0", 8 * MIB, 2 * MIB, false, NULL);
+    vfm_memory_map_place(scene.map, region, 0, 8 * MIB, 16 * MIB, 0, NULL);
+    vfm_memory_map_place(scene.map, region, 0, 8 * MIB, 32 * MIB, 0, NULL);
+    assert_true(attach(&scene, "a", NULL, NULL));
+    assert_true(vfm_discard_populate(region->discard, 0, 4 * MIB, NULL));
+    vfm_backend_record_fail(scene.backend, VFM_RECORD_UNMAP, 1, 1, EIO);
+    vfm_backend_record_fail(scene.backend, VFM_RECORD_MAP, 1, 1, EFAULT);
+    assert_false(vfm_discard_discard(region->discard, 0, 4 * MIB, NULL));
+    assert_mapped(&scene, "2000000+200000:0/3 2200000+200000:200000/3 ");
+    assert_left(&scene, "vm0:lost@1000000+400000 ");
+    assert_true(vfm_discard_discard(region->discard, 0, 4 * MIB, NULL));
+    assert_left(&scene, "");
+    assert_true(vfm_discard_populate(region->discard, 0, 2 * MIB, NULL));
+    assert_mapped(&scene, "1000000+200000:0/3 2000000+200000:0/3 ");
+    vfm_region_unref(region);
+    scene_free(&scene);
+}
+
 static void test_the_budget_error_names_the_block_that_fits(void **state)
 {
     VfmRecordOptions type1 = {.max_mappings = VFM_SOME(65535)};
@@ -636,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_failure_at_the_nth_map_leaves_the_state_before),
         cmocka_unit_test(test_a_transaction_that_fails_anywhere_leaves_the_map_before),
         cmocka_unit_test(test_what_is_lost_on_the_way_back_is_listed_and_tried_again),
+        cmocka_unit_test(test_lost_blocks_are_whole_again_after_their_discard),
         cmocka_unit_test(test_the_budget_error_names_the_block_that_fits),
         cmocka_unit_test(test_a_kernel_that_has_less_than_it_said),
         cmocka_unit_test(test_the_memlock_error_says_how_much_is_needed),
