@@ -89,23 +89,6 @@ static void remove_piece(VfmTranslation *translation, const VfmTranslated *piece
     translation->pieces--;
 }
 
-/* Removes all pieces that start within iova..iova+size from the table; returns their bytes. */
-static uint64_t remove_range(VfmTranslation *translation, uint64_t iova, uint64_t size)
-{
-    GTreeNode *node;
-    uint64_t bytes = 0;
-
-    while ((node = seek(translation, iova))) {
-        const VfmTranslated *piece = g_tree_node_key(node);
-
-        if (piece->iova - iova >= size)
-            break;
-        bytes += piece->size;
-        remove_piece(translation, piece);
-    }
-    return bytes;
-}
-
 static bool tell_unmap(const VfmTranslation *translation, unsigned listeners, uint64_t iova, uint64_t size,
                        GError **error)
 {
@@ -115,6 +98,55 @@ static bool tell_unmap(const VfmTranslation *translation, unsigned listeners, ui
         if (!listener->ops->unmap(listener, iova, size, error))
             return false;
     }
+    return true;
+}
+
+/* Gives @piece back to the first @count listeners, which let go of it for an end that failed. If one of them can't
+ * have it, nobody has: then the piece is gone for good. */
+static void give_back(VfmTranslation *translation, const VfmTranslated *piece, unsigned count, GError **error)
+{
+    for (unsigned l = 0; l < count; l++) {
+        VfmTranslationListener *listener = translation->listeners->pdata[l];
+        VfmTranslated gone = *piece;
+        g_autoptr(GError) second = NULL;
+
+        if (listener->ops->map(listener, piece, &second))
+            continue;
+        vfm_error_append(error, "the way back failed too: %s", second->message);
+        for (unsigned other = 0; other < translation->listeners->len; other++) {
+            listener = translation->listeners->pdata[other];
+            if (other < l || other >= count)
+                listener->ops->unmap(listener, gone.iova, gone.size, NULL);
+        }
+        remove_piece(translation, &gone);
+        translation->revoked++;
+        return;
+    }
+}
+
+/* Ends @pieces (of VfmTranslated), with all listeners and in the table, or none. @together: they are all that is in
+ * iova..iova+size, one call for each listener does. */
+static bool end_pieces(VfmTranslation *translation, const GArray *pieces, bool together, uint64_t iova, uint64_t size,
+                       GError **error)
+{
+    unsigned calls = together ? MIN(pieces->len, 1) : pieces->len;
+
+    for (unsigned call = 0; call < calls; call++) {
+        const VfmTranslated *piece = &g_array_index((GArray *)pieces, VfmTranslated, call);
+
+        for (unsigned l = 0; l < translation->listeners->len; l++) {
+            VfmTranslationListener *listener = translation->listeners->pdata[l];
+
+            if (listener->ops->unmap(listener, together ? iova : piece->iova, together ? size : piece->size, error))
+                continue;
+            for (unsigned i = 0; i < (together ? pieces->len : call + 1); i++)
+                give_back(translation, &g_array_index((GArray *)pieces, VfmTranslated, i),
+                          together || i == call ? l : translation->listeners->len, error);
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < pieces->len; i++)
+        remove_piece(translation, &g_array_index((GArray *)pieces, VfmTranslated, i));
     return true;
 }
 
@@ -128,27 +160,24 @@ static bool still_leads(const VfmTranslation *translation, const VfmTranslated *
            section->region->vaddr + section->offset + into == piece->vaddr;
 }
 
-/* Ends every piece whose memory is in gpa..gpa+size because it goes; with @moved only where the memory there is
- * another one now. */
+/* Ends every piece whose memory is in gpa..gpa+size because it goes, all or none; with @moved only where the memory
+ * there is another one now. */
 static bool take_back(VfmTranslation *translation, uint64_t gpa, uint64_t size, bool moved, GError **error)
 {
+    g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(VfmTranslated));
     VfmTranslated key = {.gpa = gpa};
-    GTreeNode *node = g_tree_lower_bound(translation->by_gpa, &key);
 
-    while (node) {
-        VfmTranslated piece = *(const VfmTranslated *)g_tree_node_key(node);
+    for (GTreeNode *node = g_tree_lower_bound(translation->by_gpa, &key); node; node = g_tree_node_next(node)) {
+        const VfmTranslated *piece = g_tree_node_key(node);
 
-        node = g_tree_node_next(node);
-        if (piece.gpa - gpa >= size)
-            return true;
-        if (moved && still_leads(translation, &piece))
-            continue;
-        if (!tell_unmap(translation, translation->listeners->len, piece.iova, piece.size, error))
-            return false;
-        remove_piece(translation, &piece);
-        translation->revoked++;
-        node = g_tree_upper_bound(translation->by_gpa, &piece);
+        if (piece->gpa - gpa >= size)
+            break;
+        if (!moved || !still_leads(translation, piece))
+            g_array_append_vals(pieces, piece, 1);
     }
+    if (!end_pieces(translation, pieces, false, 0, 0, error))
+        return false;
+    translation->revoked += pieces->len;
     return true;
 }
 
@@ -419,15 +448,14 @@ bool vfm_translation_map(VfmTranslation *translation, uint64_t iova, uint64_t si
 bool vfm_translation_unmap(VfmTranslation *translation, uint64_t iova, uint64_t size, uint64_t *unmapped,
                            GError **error)
 {
-    uint64_t last = size > UINT64_MAX - iova ? UINT64_MAX : iova + size - 1, bytes;
-    const VfmTranslated *first = NULL;
-    GTreeNode *node;
+    uint64_t last = size > UINT64_MAX - iova ? UINT64_MAX : iova + size - 1, bytes = 0;
+    g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(VfmTranslated));
 
     if (unmapped)
         *unmapped = 0;
     if (size == 0)
         return true;
-    for (node = seek(translation, iova); node; node = g_tree_node_next(node)) {
+    for (GTreeNode *node = seek(translation, iova); node; node = g_tree_node_next(node)) {
         const VfmTranslated *piece = g_tree_node_key(node);
 
         if (piece->iova > last)
@@ -439,33 +467,11 @@ bool vfm_translation_unmap(VfmTranslation *translation, uint64_t iova, uint64_t 
                         translation->name, iova, last, piece->iova);
             return false;
         }
-        if (!first)
-            first = piece;
+        bytes += piece->size;
+        g_array_append_vals(pieces, piece, 1);
     }
-    if (!first)
-        return true;
-    for (unsigned l = 0; l < translation->listeners->len; l++) {
-        VfmTranslationListener *listener = translation->listeners->pdata[l];
-
-        if (listener->ops->unmap(listener, iova, last - iova + 1, error))
-            continue;
-        /* Those that let go take it again, so that all have the same. */
-        while (l-- > 0) {
-            VfmTranslationListener *before = translation->listeners->pdata[l];
-
-            for (node = seek(translation, iova); node; node = g_tree_node_next(node)) {
-                const VfmTranslated *piece = g_tree_node_key(node);
-                g_autoptr(GError) second = NULL;
-
-                if (piece->iova > last)
-                    break;
-                if (!before->ops->map(before, piece, &second))
-                    vfm_error_append(error, "the way back failed too: %s", second->message);
-            }
-        }
+    if (!end_pieces(translation, pieces, true, iova, last - iova + 1, error))
         return false;
-    }
-    bytes = remove_range(translation, iova, last - iova + 1);
     if (unmapped)
         *unmapped = bytes;
     return true;
