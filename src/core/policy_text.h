@@ -7,6 +7,7 @@
  * folder named after the domain's UUID, or in the environment variable
  * VFIOMEM_POLICY (<qemu:env>). Words are key=value, separated by white space:
  *   balloon=refuse|resize|pass  required=yes|no  mappings=N  headroom=N
+ *   owner=qemu|helper  backend=auto|type1|iommufd  window=START:SIZE (repeatable)
  *
  * No I/O. Threads: no shared state.
  */
@@ -17,7 +18,8 @@
 /* Folder of the files, unless VFIOMEM_RUNDIR names another. */
 #define VFM_POLICY_FOLDER "/run/vfiomem"
 
-/* Sets in @policy what @text says and leaves the rest. VFM_INPUT_ERROR names the word it does not know. */
+/* Sets in @policy what @text says and leaves the rest; windows are added, to an array made where there is none.
+ * VFM_INPUT_ERROR names the word it does not know. */
 bool vfm_policy_from_text(VfmPolicy *policy, const char *text, GError **error);
 
 /* One line without a newline. To be freed. */

@@ -7,6 +7,7 @@
  * exec and nothing else. See docs/man/vfiomem-qemu.1.
  */
 #include "emulator_argv.h"
+#include "emulator_devices.h"
 #include "emulator_policy.h"
 #include "log.h"
 
@@ -24,7 +25,7 @@
 #define READY_MS 5000
 
 /* Where the helper's descriptors are. */
-enum { HELPER_LISTEN = 3, HELPER_MONITOR = 4, HELPER_READY = 5, HELPER_FIRST_UNUSED = 6 };
+enum { HELPER_LISTEN = 3, HELPER_MONITOR = 4, HELPER_READY = 5, HELPER_DEVICES = 6 };
 
 static bool same_file(const char *path, const char *self)
 {
@@ -69,38 +70,39 @@ static char *find_emulator(const char *target, const char *self)
     return found;
 }
 
-static char *find_helper(const char *self)
+/* @name beside us (a build tree), else where it was installed; @variable names it for tests. */
+static char *find_helper(const char *self, const char *name, const char *variable)
 {
-    const char *given = g_getenv("VFIOMEM_HELPER");
+    const char *given = g_getenv(variable);
     g_autofree char *folder = g_path_get_dirname(self);
     char *beside;
 
     if (given && *given)
         return g_strdup(given);
-    beside = g_build_filename(folder, "vfiomem-helper", NULL);
+    beside = g_build_filename(folder, name, NULL);
     if (access(beside, X_OK) == 0)
         return beside;
     g_free(beside);
-    return g_strdup(VFIOMEM_LIBEXECDIR "/vfiomem-helper");
+    return g_build_filename(VFIOMEM_LIBEXECDIR, name, NULL);
 }
 
-/* In the helper's process: only its three descriptors and the log stay. */
-static bool arrange_descriptors(int listener, int monitor, int ready)
+/* In the helper's process: only its descriptors and the log stay. @devices may be -1. */
+static bool arrange_descriptors(int listener, int monitor, int ready, int devices)
 {
-    int high[3], wanted[3] = {listener, monitor, ready};
+    int high[4], wanted[4] = {listener, monitor, ready, devices}, count = devices < 0 ? 3 : 4;
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < count; i++) {
         high[i] = fcntl(wanted[i], F_DUPFD, 16); /* out of the way of the numbers below */
         if (high[i] < 0)
             return false;
     }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < count; i++)
         if (dup2(high[i], HELPER_LISTEN + i) < 0)
             return false;
-    return close_range(HELPER_FIRST_UNUSED, ~0u, 0) == 0;
+    return close_range(HELPER_LISTEN + count, ~0u, 0) == 0;
 }
 
-static char **helper_argv(const char *helper, char *const *argv, pid_t qemu, const char *target)
+static char **helper_argv(const char *helper, char *const *argv, pid_t qemu, const char *target, int devices)
 {
     GPtrArray *out = g_ptr_array_new();
 
@@ -109,6 +111,8 @@ static char **helper_argv(const char *helper, char *const *argv, pid_t qemu, con
     g_ptr_array_add(out, g_strdup_printf("--monitor-fd=%d", HELPER_MONITOR));
     g_ptr_array_add(out, g_strdup_printf("--ready-fd=%d", HELPER_READY));
     g_ptr_array_add(out, g_strdup_printf("--qemu-pid=%d", (int)qemu));
+    if (devices >= 0)
+        g_ptr_array_add(out, g_strdup_printf("--devices-fd=%d", HELPER_DEVICES));
     if (g_str_has_prefix(target, "qemu-system-"))
         g_ptr_array_add(out, g_strdup_printf("--arch=%s", target + strlen("qemu-system-")));
     g_ptr_array_add(out, (gpointer) "--");
@@ -119,14 +123,14 @@ static char **helper_argv(const char *helper, char *const *argv, pid_t qemu, con
 }
 
 /* Twice forked, so that QEMU never has a child it does not know. */
-static void become_helper(char *const *command, int listener, int monitor, int ready)
+static void become_helper(char *const *command, int listener, int monitor, int ready, int devices)
 {
     pid_t pid = fork();
 
     if (pid != 0)
         _exit(pid < 0);
     setsid();
-    if (arrange_descriptors(listener, monitor, ready)) {
+    if (arrange_descriptors(listener, monitor, ready, devices)) {
         execv(command[0], command);
         vfm_log("%s: %s", command[0], g_strerror(errno));
     }
@@ -146,7 +150,7 @@ static bool wait_ready(int ready)
 }
 
 /* Starts the helper. Returns QEMU's end of the monitor, -1 if there is no helper. */
-static int start_helper(char *const *command, int listener)
+static int start_helper(char *const *command, int listener, int devices)
 {
     int monitor[2] = {-1, -1}, ready[2] = {-1, -1}, end = -1, status;
     pid_t pid = -1;
@@ -154,7 +158,7 @@ static int start_helper(char *const *command, int listener)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor) == 0 && pipe2(ready, O_CLOEXEC) == 0)
         pid = fork();
     if (pid == 0)
-        become_helper(command, listener, monitor[0], ready[1]);
+        become_helper(command, listener, monitor[0], ready[1], devices);
     close(ready[1]);
     close(monitor[0]);
     if (pid > 0) {
@@ -170,10 +174,10 @@ static int start_helper(char *const *command, int listener)
 }
 
 /* The helper takes the listening socket; QEMU finds a connected one under the same number. */
-static bool mediate(const char *self, const char *target, char **argv, const VfmMonitorArgument *monitor)
+static bool mediate(const char *self, const char *target, char **argv, const VfmMonitorArgument *monitor, int devices)
 {
-    g_autofree char *helper = find_helper(self);
-    int end = start_helper(helper_argv(helper, argv, getpid(), target), monitor->fd);
+    g_autofree char *helper = find_helper(self, "vfiomem-helper", "VFIOMEM_HELPER");
+    int end = start_helper(helper_argv(helper, argv, getpid(), target, devices), monitor->fd, devices);
 
     if (end < 0) {
         vfm_log("%s did not start: the guest runs without it, and nothing guards its memory", helper);
@@ -188,6 +192,24 @@ static bool mediate(const char *self, const char *target, char **argv, const Vfm
     return true;
 }
 
+/* In helper mode devices go to the helper first. False: it has been said why the guest can't start. */
+static bool hand_over_devices(const char *self, const char *emulator, char **argv, int *control)
+{
+    VfmPolicy policy = vfm_emulator_policy(argv);
+    g_autofree char *program = NULL;
+    g_autoptr(GError) error = NULL;
+
+    *control = -1;
+    if (policy.owner != VFM_OWNER_HELPER)
+        return true;
+    program = find_helper(self, "vfiomem-helper-devices", "VFIOMEM_HELPER_DEVICES");
+    *control = vfm_emulator_start_devices(program, emulator, argv, &policy, &error);
+    if (*control >= 0)
+        return true;
+    g_printerr("vfiomem-qemu: %s\n", error->message);
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     g_autofree char *self = realpath("/proc/self/exe", NULL);
@@ -195,6 +217,7 @@ int main(int argc, char **argv)
     g_autofree char *target = NULL, *emulator = NULL;
     VfmMonitorArgument monitor;
     struct utsname host;
+    int devices = -1;
 
     uname(&host);
     target = vfm_emulator_target(name, host.machine);
@@ -205,11 +228,15 @@ int main(int argc, char **argv)
                    target);
         return 127;
     }
-    if (vfm_emulator_find_monitor(argv, &monitor) && !mediate(self ? self : "", target, argv, &monitor) &&
-        vfm_emulator_helper_required(argv)) {
-        g_printerr("vfiomem-qemu: the domain's policy requires vfiomem's helper, and it did not start; see the lines "
-                   "above, or take required='yes' out of <vfiomem:mapping>\n");
-        return 1;
+    if (vfm_emulator_find_monitor(argv, &monitor)) {
+        if (!hand_over_devices(self ? self : "", emulator, argv, &devices))
+            return 1;
+        if (!mediate(self ? self : "", target, argv, &monitor, devices) && vfm_emulator_helper_required(argv)) {
+            g_printerr(
+                "vfiomem-qemu: the domain's policy requires vfiomem's helper, and it did not start; see the lines "
+                "above, or take required='yes' out of <vfiomem:mapping>\n");
+            return 1;
+        }
     }
     argv[0] = emulator;
     execv(emulator, argv);

@@ -228,6 +228,7 @@ static void sweep(VfmJournal *journal, const VfmSockets *sockets, int *accepted)
     g_hash_table_add(owned, GINT_TO_POINTER(sockets->listener));
     g_hash_table_add(owned, GINT_TO_POINTER(sockets->qemu));
     g_hash_table_add(owned, GINT_TO_POINTER(sockets->pidfd));
+    g_hash_table_add(owned, GINT_TO_POINTER(sockets->devices));
     g_hash_table_add(owned, GINT_TO_POINTER(state->client));
     for (int i = 0; i < VFM_STREAMS; i++)
         mark_ring(owned, &journal->shared->fds[i], state->streams[i].fds);

@@ -23,6 +23,7 @@ typedef struct {
     int listener; /* where clients come from */
     int qemu;     /* the socket whose other end is QEMU's monitor */
     int pidfd;    /* of QEMU, -1 if the kernel has none */
+    int devices;  /* to vfiomem-helper-devices in helper mode, else -1 */
 } VfmSockets;
 
 /* Whether the stream can take a whole receive: bytes and descriptors. */

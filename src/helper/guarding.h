@@ -14,6 +14,7 @@ typedef struct {
     int qemu_pid;
     const char *arch; /* target of QEMU, NULL if unknown */
     VfmPolicy policy;
+    int devices; /* to vfiomem-helper-devices in helper mode, else -1 */
 } VfmGuarding;
 
 /* A VfmTalkerNew; @data is a VfmGuarding. */

@@ -30,11 +30,12 @@ typedef struct {
 
 static bool read_options(int argc, char **argv, Options *options, GError **error)
 {
-    int listener = -1, monitor = -1, ready = -1, pid = 0;
+    int listener = -1, monitor = -1, ready = -1, devices = -1, pid = 0;
     char *arch = NULL;
     const GOptionEntry entries[] = {
         {"listen-fd", 0, 0, G_OPTION_ARG_INT, &listener, "listening socket of the monitor", "FD"},
         {"monitor-fd", 0, 0, G_OPTION_ARG_INT, &monitor, "socket to QEMU's monitor", "FD"},
+        {"devices-fd", 0, 0, G_OPTION_ARG_INT, &devices, "socket to vfiomem-helper-devices", "FD"},
         {"arch", 0, 0, G_OPTION_ARG_STRING, &arch, "QEMU's target", "NAME"},
         {"ready-fd", 0, 0, G_OPTION_ARG_INT, &ready, "written to and closed when all is ready", "FD"},
         {"qemu-pid", 0, 0, G_OPTION_ARG_INT, &pid, "process that is or becomes QEMU", "PID"},
@@ -55,9 +56,9 @@ static bool read_options(int argc, char **argv, Options *options, GError **error
                     "--listen-fd, --monitor-fd and --qemu-pid are needed; vfiomem-qemu gives them");
         return false;
     }
-    *options = (Options){.sockets = {.listener = listener, .qemu = monitor, .pidfd = -1},
+    *options = (Options){.sockets = {.listener = listener, .qemu = monitor, .pidfd = -1, .devices = devices},
                          .ready = ready,
-                         .guarding = {.argv = rest, .qemu_pid = pid, .arch = arch}};
+                         .guarding = {.argv = rest, .qemu_pid = pid, .arch = arch, .devices = devices}};
     return true;
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ struct VfmVfuSession {
     bool read_ended;   /* no more messages will come */
     bool stop_reading; /* the executor gave up */
     bool ended;
+    int notify;     /* eventfd, -1: none */
     GError *broken; /* why, if the client broke the protocol or the socket failed */
 };
 
@@ -109,6 +111,13 @@ static VfmVfuMessage *next_message(VfmVfuSession *session, bool may_idle, bool *
     return message;
 }
 
+/* With the lock held. */
+static void tell_ended(VfmVfuSession *session)
+{
+    if (session->ended && session->notify >= 0)
+        eventfd_write(session->notify, 1);
+}
+
 static gpointer execute_messages(gpointer data)
 {
     VfmVfuSession *session = data;
@@ -149,6 +158,7 @@ static gpointer execute_messages(gpointer data)
     shutdown(session->socket, SHUT_RDWR);
     g_mutex_lock(&session->lock);
     session->ended = true;
+    tell_ended(session);
     g_cond_broadcast(&session->changed);
     g_mutex_unlock(&session->lock);
     return NULL;
@@ -159,6 +169,7 @@ static VfmVfuSession *session_start(int socket, VfmVfuDevice *device, const VfmV
     VfmVfuSession *session = g_new0(VfmVfuSession, 1);
 
     session->socket = socket;
+    session->notify = -1;
     g_mutex_init(&session->lock);
     g_cond_init(&session->changed);
     g_queue_init(&session->queue);
@@ -192,6 +203,14 @@ bool vfm_vfu_session_ended(VfmVfuSession *session)
     ended = session->ended;
     g_mutex_unlock(&session->lock);
     return ended;
+}
+
+void vfm_vfu_session_notify(VfmVfuSession *session, int eventfd)
+{
+    g_mutex_lock(&session->lock);
+    session->notify = eventfd;
+    tell_ended(session);
+    g_mutex_unlock(&session->lock);
 }
 
 void vfm_vfu_session_wait(VfmVfuSession *session)

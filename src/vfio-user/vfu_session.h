@@ -78,6 +78,9 @@ void vfm_vfu_session_free(VfmVfuSession *session);
 /* Whether the client is gone; any thread. */
 bool vfm_vfu_session_ended(VfmVfuSession *session);
 
+/* Adds 1 to the eventfd (borrowed, must outlive the session) once the client is gone, at once if it is already. */
+void vfm_vfu_session_notify(VfmVfuSession *session, int eventfd);
+
 /* Waits until it is. */
 void vfm_vfu_session_wait(VfmVfuSession *session);
 

@@ -312,7 +312,7 @@ static pid_t start_supervisor(const char *path, int *qemu)
     pid = fork();
     if (pid == 0) {
         VfmJournal *journal = vfm_journal_new(NULL);
-        VfmSockets sockets = {listener, pair[0], -1};
+        VfmSockets sockets = {listener, pair[0], -1, -1};
 
         close(pair[1]);
         freopen("/dev/null", "w", stderr); /* a line for each worker */
