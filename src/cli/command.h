@@ -27,3 +27,5 @@ int vfm_command_apply(int argc, char **argv);
 int vfm_command_define(int argc, char **argv);
 int vfm_command_host(int argc, char **argv);
 int vfm_command_install_hook(int argc, char **argv);
+int vfm_command_status(int argc, char **argv);
+int vfm_command_mappings(int argc, char **argv);

@@ -18,6 +18,8 @@ static const struct {
     {"apply", "write the XML with what must change changed", vfm_command_apply},
     {"define", "the same, and define the result through libvirt", vfm_command_define},
     {"host", "show what this host offers, or save it for planning elsewhere", vfm_command_host},
+    {"status", "show a running guest's memory, mappings and inhibitors", vfm_command_status},
+    {"mappings", "show a running guest's memory map and what devices reach of it", vfm_command_mappings},
     {"install-hook", "let libvirt ask vfiomem before each start", vfm_command_install_hook},
 };
 

@@ -112,6 +112,14 @@ check "our commands are listed" says vfiomem-query-status monitor '{"execute":"q
 check "the plan is the contract's" says '"mappings":\{"backend":"type1"' monitor '{"execute":"vfiomem-query-plan"}'
 check "the mappings are ranges" says '"name":"virtio-mem' monitor '{"execute":"vfiomem-query-mappings"}'
 
+vfiomem=$VFIOMEM_BUILD/src/cli/vfiomem
+check "vfiomem status shows the guest" says 'virtio-mem ua-vm0 +0 +2 GiB +2 MiB' $vfiomem status elastic
+check "with who inhibits" says 'hostdev 0000:41:00.0 +disable-uncoordinated' $vfiomem status elastic
+check "as JSON as well" says '^\{"domain":"elastic"' $vfiomem status --format=json elastic
+check "again and again" test "$($vfiomem status --watch --count=2 --interval=1 elastic | grep -c '^elastic: running')" = 2
+check "vfiomem mappings shows ranges" says 'virtio-mem' $vfiomem mappings elastic
+check "as JSON, too" says '"ranges":\[' $vfiomem mappings --format=json elastic
+
 cat > /run/dimm.xml <<XML
 <memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>
 XML
@@ -133,6 +141,12 @@ check "Linux boots again" wait_for 60 booted 2
 check "it shuts down" virsh shutdown elastic
 check "is off" wait_for 60 guest_is elastic "shut off"
 check "and nothing of ours is left" wait_for 5 nothing_left
+
+domain plain > /run/plain.xml
+check "a guest without a helper is defined" define /run/plain.xml
+check "and started" virsh start plain
+check "vfiomem status says what it lacks" fails_with 'no helper of vfiomem' $vfiomem status plain
+check "and it ends" virsh destroy plain
 
 elastic_domain resize > /run/elastic.xml
 check "another policy is defined" define /run/elastic.xml
