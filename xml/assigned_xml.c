@@ -153,8 +153,8 @@ static bool read_interface(const VfmXmlReader *reader, const xmlNode *node, VfmD
 {
     g_autofree char *type = vfm_xml_attribute(node, "type");
 
-    if (!type)
-        return vfm_xml_fail(reader, node, VFM_INPUT_SYNTAX, "<interface> has no type");
+    if (!type) /* libvirt takes "user" */
+        return true;
     if (strcmp(type, "hostdev") == 0)
         return read_hostdev_interface(reader, node, domain);
     if (strcmp(type, "network") == 0)

@@ -261,7 +261,6 @@ static void test_devices(void **state)
          VFM_INPUT_SYNTAX, 4, "it may be yes, no"},
         {D M "<devices>\n<hostdev type='mdev'><source><address/></source></hostdev>\n" E, VFM_INPUT_SYNTAX, 4, "uuid"},
         {D M "<devices>\n<interface type='network'/>\n" E, VFM_INPUT_SYNTAX, 4, "names no network"},
-        {D M "<devices>\n<interface/>\n" E, VFM_INPUT_SYNTAX, 4, "no type"},
         {D M "<devices>\n<interface type='vdpa'/>\n" E, VFM_INPUT_SYNTAX, 4, "vDPA"},
         {D M "<devices>\n<disk type='nvme'><source type='pci'/></disk>\n" E, VFM_INPUT_SYNTAX, 4, "<disk>"},
         {D M "<devices>\n<memballoon/>\n" E, VFM_INPUT_SYNTAX, 4, "no model"},
