@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The example of vfiomem-policy(5) is a domain without a finding, and every element and attribute the page shows is known.
+# The example of vfiomem-policy(5) is a domain without an error, and every element and attribute the page shows is known.
 # usage: policy-page.sh VFIOMEM PAGE
 set -eu
 vfiomem=$1 page=$2

@@ -32,13 +32,13 @@ static VfmDomain *parse(const char *text)
 
 static const VfmAssigned *assigned(const VfmDomain *domain, guint index)
 {
-    assert_in_range(index, 0, domain->assigned->len - 1);
+    assert_true(index < domain->assigned->len);
     return domain->assigned->pdata[index];
 }
 
 static const VfmMemoryDevice *memory(const VfmDomain *domain, guint index)
 {
-    assert_in_range(index, 0, domain->memory_devices->len - 1);
+    assert_true(index < domain->memory_devices->len);
     return domain->memory_devices->pdata[index];
 }
 
