@@ -4,7 +4,9 @@
  *
  * mapper.c          lifecycle, listener of the memory map, client of the container
  * mapper_pieces.c   which parts of a section may be mapped, and why others may not
- * mapper_section.c  mapping and unmapping one section; discards; translations
+ * mapper_section.c  mapping and unmapping one section
+ * mapper_blocks.c   the blocks of a sparse one: listener of its discard manager
+ * mapper_iommu.c    the pieces of a translated one: listener of its translation
  * mapper_report.c   what is mapped, what it costs, what would fit
  */
 #pragma once
@@ -45,6 +47,35 @@ static inline uint64_t vfm_section_last(const VfmSection *section)
 {
     return section->address + section->size - 1;
 }
+
+static inline VfmIovaRange *vfm_mapper_piece(const GArray *pieces, unsigned index)
+{
+    return &g_array_index((GArray *)pieces, VfmIovaRange, index);
+}
+
+/* Guest physical address of @offset in the section's region. */
+static inline uint64_t vfm_mapper_address(const VfmMapperSection *section, uint64_t offset)
+{
+    return section->section.address + (offset - section->section.offset);
+}
+
+/* The mapping of address..address+size, which lies within @section. */
+VfmMapping vfm_mapper_mapping(const VfmSection *section, uint64_t address, uint64_t size);
+
+/* Unmaps everything of this section within start..last in one call: nothing but its own mappings can be between the
+ * first and the last piece. Not for translated ones. */
+bool vfm_mapper_unmap_range(VfmMapperSection *section, uint64_t start, uint64_t last, GError **error);
+
+/* Blocks of @block bytes of start..last that a populate of it maps, if nothing is mapped yet; adds to @bytes. */
+uint64_t vfm_mapper_count_blocks(const VfmMapperSection *section, uint64_t start, uint64_t last, uint64_t block,
+                                 uint64_t *bytes);
+extern const VfmDiscardListenerOps vfm_mapper_discard_ops;
+
+/* Unmaps the pieces of a translated section within iova..iova+size of its table, in one call. */
+bool vfm_mapper_iommu_unmap(VfmMapperSection *section, uint64_t iova, uint64_t size, GError **error);
+/* Mappings and bytes of a translated section. */
+void vfm_mapper_iommu_count(const VfmMapperSection *section, uint64_t *mappings, uint64_t *bytes);
+extern const VfmTranslationListenerOps vfm_mapper_translation_ops;
 
 /* What may be mapped of @section by the container's present limits: into @wanted (of VfmIovaRange) and @left (of
  * VfmLeft), both new. Errors: VFM_REFUSED_RESERVED for RAM, VFM_REFUSED_ALIGNMENT for small blocks; nothing is made. */
