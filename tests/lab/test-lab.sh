@@ -37,7 +37,7 @@ check "binary output" "$(sha256sum < "$scratch/bytes")" "$(sha256sum < "$scratch
 check "program with libraries" "$(xmllint --version 2>&1 | head -n 1 | sed 's/.*using/using/')" \
     "$(run -- "$(command -v xmllint)" --version 2>&1 | head -n 1 | sed 's/.*using/using/')"
 
-cp "$(command -v true)" "$scratch/mine"
+cp "$(type -P true)" "$scratch/mine"
 run -- "$scratch/mine"
 check "program from below /tmp" 0 $?
 run -- sh -c 'kill -9 $$' > /dev/null 2>&1
