@@ -151,6 +151,18 @@ static bool nothing_works(const VfmNegotiation *n, uint64_t blocks)
     return n->unreachable && (illegal || blocks > n->plan->capacity.value);
 }
 
+/* Without a single block: a limit or policy too low for boot memory, ROMs and DIMMs. */
+static void too_many_others(VfmNegotiation *n)
+{
+    const VfmPlan *plan = n->plan;
+    const VfmPolicy *policy = &n->domain->policy;
+
+    vfm_note(n, VFM_FINDING_BUDGET_UNREACHABLE, policy->budget_mappings.set ? policy->budget_line : 0,
+             g_strdup_printf("allow at least %" G_GUINT64_FORMAT " mappings", plan->other_mappings),
+             "boot memory, ROMs and DIMMs are %" G_GUINT64_FORMAT " mappings, but %s holds %" G_GUINT64_FORMAT,
+             plan->other_mappings, limit_name(n), plan->budget.value);
+}
+
 void vfm_find_budget(VfmNegotiation *n)
 {
     const VfmPlan *plan = n->plan;
@@ -159,6 +171,10 @@ void vfm_find_budget(VfmNegotiation *n)
 
     for (guint i = 0; i < plan->memory->len; i++)
         devices += ((const VfmPlanMemory *)g_ptr_array_index(plan->memory, i))->model == VFM_MEM_VIRTIO_MEM;
+    if (plan->containers->len && plan->budget.set && plan->other_mappings > plan->budget.value) {
+        too_many_others(n);
+        return;
+    }
     if (!plan->capacity.set || !devices)
         return;
     if (nothing_works(n, blocks))
