@@ -7,7 +7,16 @@ typedef struct {
     VfmDiscardListener listener;
     VfmTranslation *translation;
     VfmSection section;
+    GArray *ended; /* of VfmTranslated: what the last discard took back */
 } Watch;
+
+static void watch_free(gpointer data)
+{
+    Watch *watch = data;
+
+    g_array_unref(watch->ended);
+    g_free(watch);
+}
 
 struct VfmTranslation {
     char *name;
@@ -161,10 +170,10 @@ static bool still_leads(const VfmTranslation *translation, const VfmTranslated *
 }
 
 /* Ends every piece whose memory is in gpa..gpa+size because it goes, all or none; with @moved only where the memory
- * there is another one now. */
-static bool take_back(VfmTranslation *translation, uint64_t gpa, uint64_t size, bool moved, GError **error)
+ * there is another one now. @pieces (of VfmTranslated, empty) receives them. */
+static bool take_back(VfmTranslation *translation, uint64_t gpa, uint64_t size, bool moved, GArray *pieces,
+                      GError **error)
 {
-    g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(VfmTranslated));
     VfmTranslated key = {.gpa = gpa};
 
     for (GTreeNode *node = g_tree_lower_bound(translation->by_gpa, &key); node; node = g_tree_node_next(node)) {
@@ -175,8 +184,10 @@ static bool take_back(VfmTranslation *translation, uint64_t gpa, uint64_t size, 
         if (!moved || !still_leads(translation, piece))
             g_array_append_vals(pieces, piece, 1);
     }
-    if (!end_pieces(translation, pieces, false, 0, 0, error))
+    if (!end_pieces(translation, pieces, false, 0, 0, error)) {
+        g_array_set_size(pieces, 0);
         return false;
+    }
     translation->revoked += pieces->len;
     return true;
 }
@@ -202,8 +213,9 @@ static bool on_discard(VfmDiscardListener *listener, uint64_t offset, uint64_t s
     Watch *watch = (Watch *)((char *)listener - offsetof(Watch, listener));
     uint64_t gpa = watch->section.address + (offset - watch->section.offset);
 
+    g_array_set_size(watch->ended, 0);
     if (!watch->section.region->balloon)
-        return take_back(watch->translation, gpa, size, false, error);
+        return take_back(watch->translation, gpa, size, false, watch->ended, error);
     if (!any_piece(watch->translation, gpa, size))
         return true;
     g_set_error(error, VFM_REFUSED, VFM_REFUSED_INHIBITED,
@@ -212,7 +224,32 @@ static bool on_discard(VfmDiscardListener *listener, uint64_t offset, uint64_t s
     return false;
 }
 
-static const VfmDiscardListenerOps discard_ops = {.populate = on_populate, .discard = on_discard};
+/* Another one refused the discard: the blocks stay, and so do the guest's mappings of them. What a listener can't have
+ * again is gone for good, as if its memory had gone. */
+static bool on_restore(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error)
+{
+    Watch *watch = (Watch *)((char *)listener - offsetof(Watch, listener));
+    VfmTranslation *translation = watch->translation;
+    unsigned lost = 0;
+
+    for (guint i = 0; i < watch->ended->len; i++) {
+        const VfmTranslated *piece = &g_array_index(watch->ended, VfmTranslated, i);
+        uint64_t pieces = translation->pieces;
+
+        insert_piece(translation, piece);
+        translation->revoked--;
+        give_back(translation, piece, translation->listeners->len, NULL);
+        lost += translation->pieces == pieces;
+    }
+    g_array_set_size(watch->ended, 0);
+    if (lost)
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE,
+                    "%s: %u mappings of the guest's IOMMU could not be had again", translation->name, lost);
+    return lost == 0;
+}
+
+static const VfmDiscardListenerOps discard_ops = {
+    .populate = on_populate, .discard = on_discard, .restore = on_restore};
 
 static VfmTranslation *of_listener(VfmMapListener *listener)
 {
@@ -230,8 +267,9 @@ static bool on_add(VfmMapListener *listener, const VfmSection *section, GError *
     watch->listener = (VfmDiscardListener){&discard_ops, section->offset, section->size};
     watch->translation = translation;
     watch->section = *section;
+    watch->ended = g_array_new(FALSE, FALSE, sizeof(VfmTranslated));
     if (!vfm_discard_add_listener(section->region->discard, &watch->listener, error)) {
-        g_free(watch);
+        watch_free(watch);
         return false;
     }
     g_ptr_array_add(translation->watches, watch);
@@ -270,9 +308,10 @@ static void on_end(VfmMapListener *listener, bool kept)
 
     for (unsigned i = 0; kept && i < translation->gone->len; i++) {
         const VfmSection *section = &g_array_index(translation->gone, VfmSection, i);
+        g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(VfmTranslated));
         g_autoptr(GError) error = NULL;
 
-        if (!take_back(translation, section->address, section->size, true, &error))
+        if (!take_back(translation, section->address, section->size, true, pieces, &error))
             g_warning("%s: memory went that is still mapped: %s", translation->name, error->message);
     }
     g_array_set_size(translation->gone, 0);
@@ -288,7 +327,7 @@ VfmTranslation *vfm_translation_new(const char *name, VfmMemoryMap *target, uint
     translation->target = target;
     translation->listener.ops = &map_ops;
     translation->max_pieces = max_pieces ? max_pieces : 65535;
-    translation->watches = g_ptr_array_new_with_free_func(g_free);
+    translation->watches = g_ptr_array_new_with_free_func(watch_free);
     translation->listeners = g_ptr_array_new();
     translation->gone = g_array_new(FALSE, FALSE, sizeof(VfmSection));
     translation->by_iova = g_tree_new_full(compare_iova, NULL, g_free, NULL);
