@@ -105,6 +105,8 @@ VfmTalker *vfm_guard_new(char *const *argv, const char *arch, const VfmPolicy *p
     guard->arguments->domain->arch_name = g_strdup(arch);
     own = &guard->arguments->domain->policy;
     own->present = policy->present;
+    own->owner = policy->owner;
+    own->backend = policy->backend;
     own->required = policy->required;
     own->balloon = policy->balloon;
     own->budget_mappings = policy->budget_mappings;

@@ -37,6 +37,14 @@ typedef struct {
     void (*facts)(void *data, VfmGuardFacts *facts);
     /* VFM_VERSION of QEMU as it greeted, 0 if it did not say. */
     unsigned (*qemu_version)(void *data);
+    /* Helper mode only, else NULL: has the helper serve the device that device_add's @arguments name. Returns the
+     * arguments to give to QEMU instead, NULL if QEMU shall have them as they came (no device of the host's PCI), or
+     * NULL and @error. *@socket is where it is served; both to be freed. */
+    char *(*serve_device)(void *data, const char *arguments, char **socket, GError **error);
+    /* QEMU did not take it after all. */
+    void (*forget_device)(void *data, const char *socket);
+    /* What the helper has mapped: JSON to be freed, or NULL if it can't be asked. */
+    char *(*mapping)(void *data);
     void *data;
 } VfmGuardHost;
 

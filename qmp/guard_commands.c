@@ -118,7 +118,7 @@ static VfmTalkVerdict answer_status(VfmCheck *check, VfmTalkTurn *turn)
     vfm_json_out_string(out, "domain", picture->domain->name);
     vfm_json_out_string(out, "uuid", picture->domain->uuid);
     vfm_json_out_string(out, "state", picture->status);
-    vfm_json_out_string(out, "owner", "qemu");
+    vfm_json_out_string(out, "owner", process->mapping ? "helper" : "qemu");
     vfm_json_out_string(out, "backend", plan->containers->len ? vfm_backend_kind_name(plan->backend) : NULL);
     vfm_json_out_object(out, "policy");
     vfm_json_out_string(out, "balloon", vfm_balloon_policy_name(process->balloon(process->data)));
@@ -139,6 +139,11 @@ static VfmTalkVerdict answer_status(VfmCheck *check, VfmTalkTurn *turn)
     write_memory(out, check);
     write_assigned(out, picture->domain);
     write_helper(out, check->guard);
+    if (process->mapping) {
+        g_autofree char *mapping = process->mapping(process->data);
+
+        vfm_json_out_raw(out, "helper-mapping", mapping);
+    }
     vfm_json_out_end(out);
     json = vfm_json_out_finish(g_steal_pointer(&out));
     return vfm_check_answer(turn, json);

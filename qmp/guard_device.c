@@ -96,22 +96,58 @@ static void complete_memory(VfmCheck *check, const VfmDeviceArg *arg)
     g_array_append_val(check->picture->memory, entry);
 }
 
+/* Helper mode: the device is the helper's, QEMU gets a vfio-user-pci in its place. That QEMU is asked in our own name
+ * and the client gets its answer. Begun anew after a worker's crash between the two, this may find the device served
+ * already and say so although QEMU has it: the guest is as it was asked to be, only the answer is not. */
+static VfmTalkVerdict serve_by_helper(VfmCheck *check, VfmTalkTurn *turn)
+{
+    const VfmGuardHost *process = &check->guard->process;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *arguments = NULL;
+
+    if (!process->serve_device)
+        return VFM_TALK_FORWARD;
+    arguments = process->serve_device(process->data, check->arguments_text, &check->result, &error);
+    if (error)
+        return vfm_check_refuse(check, turn, "%s", error->message);
+    if (!arguments)
+        return VFM_TALK_FORWARD;
+    g_ptr_array_add(turn->ask, g_strdup_printf("\"execute\": \"device_add\", \"arguments\": %s", arguments));
+    return VFM_TALK_ASK;
+}
+
+static VfmTalkVerdict after_serving(VfmCheck *check, VfmTalkTurn *turn)
+{
+    const VfmGuardHost *process = &check->guard->process;
+    const char *reply = turn->replies->len ? g_ptr_array_index(turn->replies, 0) : NULL;
+    g_autofree char *why = vfm_answer_error(reply);
+
+    if (!why)
+        return vfm_check_answer(turn, "{}");
+    process->forget_device(process->data, check->result);
+    return vfm_check_fail(turn, "%s", why);
+}
+
 static VfmTalkVerdict decide_device(VfmCheck *check, VfmTalkTurn *turn)
 {
     g_autoptr(VfmDeviceArg) arg = vfm_device_arg_parse(check->arguments_text, "driver", NULL);
     g_autoptr(VfmPlan) before = vfm_check_plan(check);
     VfmMaybe limit = vfm_check_limit(check, before);
     bool had_balloon = check->picture->domain->balloon.present;
+    VfmTalkVerdict verdict;
     VfmQemuDevice kind;
 
     if (!arg)
         return VFM_TALK_FORWARD;
+    if (check->decisions > 0)
+        return after_serving(check, turn);
     kind = vfm_qemu_add_device(check->picture->domain, check->guard->arguments->backends, arg);
     if (kind == VFM_QEMU_BALLOON && had_balloon)
         return VFM_TALK_FORWARD; /* QEMU says it well itself */
     if (kind == VFM_QEMU_MEMORY)
         complete_memory(check, arg);
-    return judge(check, turn, before, limit);
+    verdict = judge(check, turn, before, limit);
+    return verdict == VFM_TALK_FORWARD && kind == VFM_QEMU_ASSIGNED ? serve_by_helper(check, turn) : verdict;
 }
 
 static bool device_matters(VfmGuard *guard, JsonObject *arguments)

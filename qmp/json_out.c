@@ -168,6 +168,16 @@ void vfm_json_out_hex(VfmJsonOut *out, const char *key, uint64_t value, unsigned
     g_string_append_printf(out->text, "\"0x%0*" PRIx64 "\"", (int)digits, value);
 }
 
+void vfm_json_out_raw(VfmJsonOut *out, const char *key, const char *json)
+{
+    if (!json) {
+        null_value(out, key);
+        return;
+    }
+    begin(out, key);
+    g_string_append(out->text, json);
+}
+
 char *vfm_json_out_finish(VfmJsonOut *out)
 {
     char *text;

@@ -35,6 +35,8 @@ void vfm_json_out_maybe(VfmJsonOut *out, const char *key, VfmMaybe value);
 void vfm_json_out_switch(VfmJsonOut *out, const char *key, VfmSwitch value);
 /* "0x…" with @digits digits at least, as a string: for addresses and ids, which people compare in hex. */
 void vfm_json_out_hex(VfmJsonOut *out, const char *key, uint64_t value, unsigned digits);
+/* @json is one whole JSON value, written as it is; NULL: null. */
+void vfm_json_out_raw(VfmJsonOut *out, const char *key, const char *json);
 
 /* Finished text, with a newline at the end if pretty. Frees @out. Every container must be closed. */
 char *vfm_json_out_finish(VfmJsonOut *out);

@@ -1,22 +1,34 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "guarding.h"
 
+#include "device_rewrite.h"
+#include "emulator_devices.h"
+#include "error.h"
 #include "guard.h"
 #include "host_read.h"
 #include "log.h"
 #include "plan.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Refusals that are written to the log; what is refused more often says nothing new. */
 #define LOGGED_REFUSALS 100
 
+/* The process that maps opens and resets a device before it answers. */
+#define DEVICES_ANSWER_MS 30000
+#define DEVICES_ANSWER_MAX 65536
+
 typedef struct {
     VfmJournal *journal;
-    int limits; /* /proc/PID/limits of QEMU, -1: not readable */
+    int limits;          /* /proc/PID/limits of QEMU, -1: not readable */
+    int devices;         /* to vfiomem-helper-devices in helper mode, else -1 */
+    unsigned timeout_ms; /* of a device's answers to QEMU */
 } Process;
 
 static VfmBalloonPolicy get_balloon(void *data)
@@ -93,19 +105,100 @@ static unsigned get_version(void *data)
     return VFM_VERSION(parts[0], parts[1], parts[2]);
 }
 
+/* One request to the process that maps, and its answer; to be freed. NULL if it is gone or does not answer in time. */
+static char *ask_devices(Process *process, const char *request)
+{
+    struct pollfd slot = {.fd = process->devices, .events = POLLIN};
+    g_autofree char *answer = g_malloc(DEVICES_ANSWER_MAX + 1);
+    ssize_t n;
+    int ready;
+
+    if (sendto(process->devices, request, strlen(request), MSG_NOSIGNAL, NULL, 0) < 0)
+        return NULL;
+    do
+        ready = poll(&slot, 1, DEVICES_ANSWER_MS);
+    while (ready < 0 && errno == EINTR);
+    n = ready == 1 ? recvfrom(process->devices, answer, DEVICES_ANSWER_MAX, 0, NULL, NULL) : -1;
+    if (n <= 0) {
+        /* A late answer would be taken for the next one's. */
+        process->devices = -1;
+        return NULL;
+    }
+    answer[n] = '\0';
+    return g_steal_pointer(&answer);
+}
+
+static void forget_device(void *data, const char *socket)
+{
+    g_autofree char *request = g_strdup_printf("forget %s", socket), *answer = ask_devices(data, request);
+}
+
+static char *serve_device(void *data, const char *arguments, char **socket, GError **error)
+{
+    Process *process = data;
+    g_autoptr(VfmDeviceArg) arg = vfm_device_arg_parse(arguments, "driver", NULL);
+    g_autofree char *address = NULL, *request = NULL, *answer = NULL, *replaced = NULL;
+
+    if (!arg || !vfm_device_is_vfio_pci(arg))
+        return NULL;
+    address = vfm_device_host_address(arg, error);
+    if (!address)
+        return NULL;
+    request = g_strdup_printf("add %s", address);
+    answer = ask_devices(process, request);
+    if (!answer || !g_str_has_prefix(answer, "socket ")) {
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE, "%s",
+                    answer && g_str_has_prefix(answer, "error ") ? answer + strlen("error ")
+                                                                 : "the helper that maps devices is gone");
+        return NULL;
+    }
+    replaced = vfm_device_rewrite(arg, answer + strlen("socket "), process->timeout_ms, error);
+    if (!replaced) {
+        forget_device(process, answer + strlen("socket "));
+        return NULL;
+    }
+    *socket = g_strdup(answer + strlen("socket "));
+    return g_steal_pointer(&replaced);
+}
+
+static char *get_mapping(void *data)
+{
+    char *answer = ask_devices(data, "status");
+
+    /* Its own words, but only as JSON. */
+    if (answer && *answer != '{')
+        g_clear_pointer(&answer, g_free);
+    return answer;
+}
+
 VfmTalker *vfm_guarding_new(VfmJournal *journal, void *data)
 {
     const VfmGuarding *guarding = data;
     g_autofree char *limits = g_strdup_printf("/proc/%d/limits", guarding->qemu_pid);
     g_autoptr(GError) error = NULL;
     Process *process = g_new0(Process, 1);
-    VfmGuardHost host = {get_balloon,   set_balloon, get_noted,   get_memlock,
-                         count_refusal, get_facts,   get_version, process};
+    VfmGuardHost host = {.balloon = get_balloon,
+                         .set_balloon = set_balloon,
+                         .noted = get_noted,
+                         .memlock_limit = get_memlock,
+                         .refused = count_refusal,
+                         .facts = get_facts,
+                         .qemu_version = get_version,
+                         .data = process};
     VfmHost *machine = vfm_host_read("/", &error);
 
     if (!machine)
         vfm_log("negotiating without this machine's limits: %s", error->message);
     process->journal = journal;
+    process->devices = guarding->devices;
+    if (process->devices >= 0) {
+        uint64_t ram;
+
+        host.serve_device = serve_device;
+        host.forget_device = forget_device;
+        host.mapping = get_mapping;
+        process->timeout_ms = vfm_emulator_timeout(vfm_emulator_shared_memory(guarding->argv, &ram, NULL) ? ram : 0);
+    }
     process->limits = open(limits, O_RDONLY | O_CLOEXEC);
     return vfm_guard_new(guarding->argv, guarding->arch, &guarding->policy, machine, &host);
 }

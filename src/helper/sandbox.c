@@ -14,7 +14,7 @@
 /* clang-format off */
 static const int allowed[] = {
     /* bytes and descriptors */
-    SCMP_SYS(recvmmsg), SCMP_SYS(sendmmsg), SCMP_SYS(sendto), SCMP_SYS(accept4), SCMP_SYS(close), SCMP_SYS(fcntl),
+    SCMP_SYS(recvmmsg), SCMP_SYS(sendmmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(accept4), SCMP_SYS(close), SCMP_SYS(fcntl),
     SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(pread64), SCMP_SYS(fstat),
     SCMP_SYS(newfstatat),
     /* memory */

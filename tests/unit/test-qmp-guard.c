@@ -19,6 +19,9 @@ typedef struct {
     VfmMaybe memlock;
     uint64_t noted;
     unsigned refusals;
+    bool helper;             /* helper mode */
+    const char *serve_error; /* why the helper does not serve */
+    char *forgotten;         /* socket QEMU did not take */
 } Process;
 
 static VfmBalloonPolicy get_balloon(void *data)
@@ -56,9 +59,34 @@ static unsigned version(void *data)
     return VFM_VERSION(7, 2, 22);
 }
 
+static char *serve_device(void *data, const char *text, char **socket, GError **error)
+{
+    Process *process = data;
+
+    if (!strstr(text, "vfio-pci"))
+        return NULL;
+    if (process->serve_error) {
+        g_set_error_literal(error, g_quark_from_static_string("test"), 1, process->serve_error);
+        return NULL;
+    }
+    *socket = g_strdup("/run/3.sock");
+    return g_strdup("{\"driver\": \"vfio-user-pci\", \"socket\": {\"path\": \"/run/3.sock\"}}");
+}
+
+static void forget_device(void *data, const char *socket)
+{
+    ((Process *)data)->forgotten = g_strdup(socket);
+}
+
+static char *mapping(void *data)
+{
+    return g_strdup("{\"mappings\":7}");
+}
+
 /* What QEMU says. */
 typedef struct {
     const char *status, *peripheral, *memory, *memdev, *balloon;
+    bool refuses_devices;
 } Qemu;
 
 static const Qemu running = {
@@ -100,7 +128,8 @@ static char *answer_to(const Qemu *qemu, const char *question)
                  {"query-memdev", qemu->memdev},
                  {"\"host\"", "\"0000:42:00.0\""},
                  {"query-commands", "[{\"name\": \"stop\"}]"},
-                 {"qom-set", "{}"}};
+                 {"qom-set", "{}"},
+                 {"device_add", qemu->refuses_devices ? NULL : "{}"}};
 
     for (size_t i = 0; i < G_N_ELEMENTS(known); i++)
         if (strstr(question, known[i].part))
@@ -124,7 +153,17 @@ static void outcome_clear(Outcome *outcome)
 
 static Outcome say(const char *const *argv, Process *process, const Qemu *qemu, const char *command)
 {
-    VfmGuardHost host = {get_balloon, set_balloon, get_noted, get_memlock, refused, facts, version, process};
+    VfmGuardHost host = {.balloon = get_balloon,
+                         .set_balloon = set_balloon,
+                         .noted = get_noted,
+                         .memlock_limit = get_memlock,
+                         .refused = refused,
+                         .facts = facts,
+                         .qemu_version = version,
+                         .serve_device = process->helper ? serve_device : NULL,
+                         .forget_device = process->helper ? forget_device : NULL,
+                         .mapping = process->helper ? mapping : NULL,
+                         .data = process};
     VfmPolicy policy = {.present = false};
     VfmTalker *guard = vfm_guard_new((char *const *)argv, "x86_64", &policy, NULL, &host);
     g_autoptr(GPtrArray) replies = g_ptr_array_new_with_free_func(g_free);
@@ -337,8 +376,8 @@ static void test_own_commands_answer(void **state)
 
 static void test_a_qemu_that_answers_nonsense_is_survived(void **state)
 {
-    const Qemu odd = {"7", "{\"a\": 1}", "[3, {\"type\": 4}, {\"type\": \"virtio-mem\"}]", NULL, "[]"};
-    const Qemu mute = {NULL, NULL, NULL, NULL, NULL};
+    const Qemu odd = {"7", "{\"a\": 1}", "[3, {\"type\": 4}, {\"type\": \"virtio-mem\"}]", NULL, "[]", false};
+    const Qemu mute = {NULL, NULL, NULL, NULL, NULL, false};
     Process process = {0};
 
     expect(&process, &odd, "{\"execute\":\"vfiomem-query-status\"}", "\"return\"");
@@ -367,6 +406,39 @@ static void test_spreading_keeps_blocks_and_proportion(void **state)
     }
 }
 
+static void test_helper_mode_takes_devices_over(void **state)
+{
+    static const char add[] = "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"vfio-pci\",\"host\":"
+                              "\"0000:43:00.0\",\"id\":\"hostdev1\"},\"id\":\"libvirt-9\"}";
+    Process process = {.helper = true};
+    Qemu qemu = running;
+    Outcome outcome = say(arguments, &process, &qemu, add);
+
+    /* QEMU is asked for the replacement, and the client gets the answer to its own command. */
+    assert_int_equal(outcome.verdict, VFM_TALK_ANSWER);
+    assert_non_null(strstr(outcome.last_asked, "vfio-user-pci"));
+    assert_non_null(strstr(outcome.answer, "\"libvirt-9\""));
+    assert_non_null(strstr(outcome.answer, "\"return\": {}"));
+    outcome_clear(&outcome);
+    /* What QEMU refuses goes back. */
+    qemu.refuses_devices = true;
+    expect(&process, &qemu, add, "no");
+    assert_string_equal(process.forgotten, "/run/3.sock");
+    g_free(process.forgotten);
+    /* What the helper can't have is refused before QEMU hears of it. */
+    process.serve_error = "0000:43:00.0 is not viable";
+    expect(&process, &qemu, add, "is not viable");
+    assert_int_equal(process.refusals, 1);
+    /* Other devices are QEMU's. */
+    expect(&process, &running,
+           "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"pc-dimm\",\"id\":\"dimm0\",\"memdev\":\"big\"}}",
+           NULL);
+    outcome = say(arguments, &process, &running, "{\"execute\":\"vfiomem-query-status\"}");
+    assert_non_null(strstr(outcome.answer, "\"owner\":\"helper\""));
+    assert_non_null(strstr(outcome.answer, "{\"mappings\":7}"));
+    outcome_clear(&outcome);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_post_copy_is_refused_while_pinned),
         cmocka_unit_test(test_own_commands_answer),
         cmocka_unit_test(test_a_qemu_that_answers_nonsense_is_survived),
+        cmocka_unit_test(test_helper_mode_takes_devices_over),
         cmocka_unit_test(test_spreading_keeps_blocks_and_proportion),
     };
 
