@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VFM_KIB UINT64_C(1024)
+#include "amount.h"
 
 /* libvirt keeps sizes in KiB below 2^63 bytes (virMemoryMaxValue). */
 #define VFM_MEMORY_SIZE_MAX ((uint64_t)INT64_MAX)
