@@ -37,8 +37,9 @@ typedef struct {
     bool discard_allowed;
 } VfmAssignedDevice;
 
+/* No devices yet. @options is copied, its windows too; the inhibitor is borrowed. Never fails. */
 VfmAssignment *vfm_assignment_new(const VfmAssignmentOptions *options);
-/* Detaches every device. */
+/* Detaches every device and frees every container. NULL is fine. */
 void vfm_assignment_free(VfmAssignment *assignment);
 
 /* Attaches a device: into the first container of its view that the kernel accepts, else into a new one.
@@ -49,9 +50,11 @@ bool vfm_assignment_attach(VfmAssignment *assignment, const VfmAssignedDevice *d
 /* Detaches; the container goes with its last device. VFM_INPUT_USAGE for an unknown name. */
 bool vfm_assignment_detach(VfmAssignment *assignment, const char *name, GError **error);
 
-/* Containers, in order of making; the index changes when one goes. Borrowed. */
+/* Number of containers. They are in order of making; an index changes when an earlier one goes. */
 unsigned vfm_assignment_containers(const VfmAssignment *assignment);
+/* The container at @index; borrowed; NULL beyond the last. */
 VfmContainer *vfm_assignment_container(const VfmAssignment *assignment, unsigned index);
+/* Its mapper, as above. */
 VfmMapper *vfm_assignment_mapper(const VfmAssignment *assignment, unsigned index);
 /* Why this container is not shared with an earlier one; NULL for the first of its view. Borrowed. */
 const char *vfm_assignment_reason(const VfmAssignment *assignment, unsigned index);

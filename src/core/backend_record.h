@@ -34,15 +34,19 @@ void vfm_backend_record_fail(VfmBackend *backend, VfmRecordCall call, uint64_t a
 /* From now on the hardware reaches only @ranges (of VfmIovaRange; NULL: everything); a newcomer's narrowing. */
 void vfm_backend_record_set_ranges(VfmBackend *backend, const GArray *ranges);
 
-/* What is mapped: mappings, bytes that are not peers', and calls so far (failed ones included). */
+/* Mappings that stand. */
 uint64_t vfm_backend_record_mappings(const VfmBackend *backend);
+/* Bytes mapped that are not peers'. */
 uint64_t vfm_backend_record_bytes(const VfmBackend *backend);
+/* Calls of a kind so far, failed ones included. */
 uint64_t vfm_backend_record_calls(const VfmBackend *backend, VfmRecordCall call);
+/* Devices attached. */
 unsigned vfm_backend_record_devices(const VfmBackend *backend);
 
 /* The mapping that holds @iova, or false. @mapping may be NULL. */
 bool vfm_backend_record_find(const VfmBackend *backend, uint64_t iova, VfmMapping *mapping);
 
-/* Calls @fn for each mapping, ascending, until it returns false. */
+/* One mapping, borrowed; false ends the walk. */
 typedef bool (*VfmRecordFunc)(void *data, const VfmMapping *mapping);
+/* Calls @fn for each mapping, ascending, until it returns false. */
 void vfm_backend_record_foreach(const VfmBackend *backend, VfmRecordFunc fn, void *data);

@@ -64,7 +64,9 @@ VfmContainer *vfm_container_new(const char *name, VfmBackend *backend, VfmMaybe 
 /* Detaches what is left (the client is stopped) and frees the backend. The client must be gone. */
 void vfm_container_free(VfmContainer *container);
 
+/* The name given at creation; borrowed. */
 const char *vfm_container_name(const VfmContainer *container);
+/* The backend; borrowed, and to be called only for what changes nothing. */
 VfmBackend *vfm_container_backend(const VfmContainer *container);
 
 /* Registers the one client (borrowed), and starts it if a device is attached. Errors: the client's. */
@@ -87,8 +89,9 @@ bool vfm_container_attach(VfmContainer *container, const VfmContainerDevice *dev
  * client's list). An unknown name is VFM_INPUT_USAGE. */
 bool vfm_container_detach(VfmContainer *container, const char *name, GError **error);
 
-/* Number of devices, and the descriptor to reach one (VfmBackendDevice.device_fd); -1 if not there. */
+/* Number of devices. */
 unsigned vfm_container_devices(const VfmContainer *container);
+/* The descriptor to reach a device (VfmBackendDevice.device_fd); borrowed; -1 if it is not there. */
 int vfm_container_device_fd(const VfmContainer *container, const char *name);
 /* Name of device @index, in order of attaching; borrowed; NULL beyond the last. */
 const char *vfm_container_device_name(const VfmContainer *container, unsigned index);
@@ -104,6 +107,7 @@ char *vfm_container_obstacle(const VfmContainer *container, uint64_t start, uint
 bool vfm_container_peer_bars(const VfmContainer *container);
 /* Bytes this process may lock, asked now; not set: no limit or not known. */
 VfmMaybe vfm_container_memlock(const VfmContainer *container);
+/* Fills in @usage. O(1), no system call. */
 void vfm_container_usage(const VfmContainer *container, VfmContainerUsage *usage);
 /* Mappings that still fit; UINT64_MAX without a limit. O(1), no system call. */
 uint64_t vfm_container_left(const VfmContainer *container);

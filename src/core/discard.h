@@ -56,13 +56,16 @@ struct VfmDiscardListener {
  * Errors: VFM_REFUSED_ALIGNMENT if @block is no power of two or @size is 0. Free with
  * vfm_discard_free(), when no listener is left. */
 VfmDiscard *vfm_discard_new(const char *name, uint64_t size, uint64_t block, bool populated, GError **error);
+/* Frees it; NULL is fine. No listener may be left. */
 void vfm_discard_free(VfmDiscard *discard);
 
 /* The name given at creation; borrowed. */
 const char *vfm_discard_name(const VfmDiscard *discard);
-/* Bytes of the region, of a block, and of all that is populated. O(1). */
+/* Bytes of the region. O(1), as are the next two. */
 uint64_t vfm_discard_size(const VfmDiscard *discard);
+/* Bytes of a block, a power of two. */
 uint64_t vfm_discard_block(const VfmDiscard *discard);
+/* Bytes that are populated. */
 uint64_t vfm_discard_populated(const VfmDiscard *discard);
 /* Bytes this manager occupies, for accounts and the benchmark: bitmap and constant. */
 size_t vfm_discard_footprint(const VfmDiscard *discard);
@@ -78,8 +81,10 @@ bool vfm_discard_populate(VfmDiscard *discard, uint64_t offset, uint64_t size, G
  * where one of those can't, it keeps a record of its own and @error says so. */
 bool vfm_discard_discard(VfmDiscard *discard, uint64_t offset, uint64_t size, GError **error);
 
-/* Whether every (or any) block that touches offset..offset+size is populated. Any alignment. */
+/* Whether every block that touches offset..offset+size is populated, and the range is within the region. Any alignment.
+ */
 bool vfm_discard_is_populated(const VfmDiscard *discard, uint64_t offset, uint64_t size);
+/* Whether any block that touches offset..offset+size is populated. Any alignment. */
 bool vfm_discard_any_populated(const VfmDiscard *discard, uint64_t offset, uint64_t size);
 
 /* Number of populated blocks that touch offset..offset+size, and in @bytes (if not NULL)
@@ -91,9 +96,10 @@ uint64_t vfm_discard_count(const VfmDiscard *discard, uint64_t offset, uint64_t 
 bool vfm_discard_next_run(const VfmDiscard *discard, bool populated, uint64_t offset, uint64_t end, uint64_t *run,
                           uint64_t *run_size);
 
+/* One run, in bytes of the region; false stops the replay, with @error set. */
+typedef bool (*VfmDiscardRunFunc)(void *data, uint64_t offset, uint64_t size, GError **error);
 /* Calls @fn for each maximal run that is populated (or, with @populated false, is not)
  * within offset..offset+size, ascending; stops when @fn returns false and returns that. */
-typedef bool (*VfmDiscardRunFunc)(void *data, uint64_t offset, uint64_t size, GError **error);
 bool vfm_discard_replay(const VfmDiscard *discard, bool populated, uint64_t offset, uint64_t size, VfmDiscardRunFunc fn,
                         void *data, GError **error);
 

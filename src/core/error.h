@@ -25,8 +25,11 @@
 #define VFM_INPUT_ERROR (vfm_input_error_quark())
 #define VFM_REFUSED (vfm_refused_quark())
 
+/* The domain VFM_SYSTEM_ERROR. */
 GQuark vfm_system_error_quark(void);
+/* The domain VFM_INPUT_ERROR. */
 GQuark vfm_input_error_quark(void);
+/* The domain VFM_REFUSED. */
 GQuark vfm_refused_quark(void);
 
 typedef enum {

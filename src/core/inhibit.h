@@ -44,8 +44,9 @@ typedef struct {
     unsigned count;
 } VfmInhibitHold;
 
-/* Nobody holds anything. */
+/* Nobody holds anything. Never fails. */
 VfmInhibit *vfm_inhibit_new(void);
+/* Forgets all holds. NULL is fine. */
 void vfm_inhibit_free(VfmInhibit *inhibit);
 
 /* Counts one hold of @kind for @holder (copied). Errors: VFM_REFUSED_INHIBITED, naming who stands against it. */

@@ -91,10 +91,12 @@ VfmMapper *vfm_mapper_new(VfmContainer *container, VfmMemoryMap *map, const VfmM
 /* Unmaps everything and leaves the container and the map. */
 void vfm_mapper_free(VfmMapper *mapper);
 
+/* The container and the map it was made with; borrowed. */
 VfmContainer *vfm_mapper_container(const VfmMapper *mapper);
+/* See vfm_mapper_container(). */
 VfmMemoryMap *vfm_mapper_map(const VfmMapper *mapper);
 
-/* O(sections). */
+/* Fills in @usage. O(sections, and words of the bitmaps). */
 void vfm_mapper_usage(const VfmMapper *mapper, VfmMapperUsage *usage);
 
 /* New array of VfmLeft, by address. Free with g_array_unref(). */

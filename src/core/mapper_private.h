@@ -87,6 +87,7 @@ bool vfm_mapper_is_sparse(const VfmMapper *mapper, const VfmRegion *region);
 
 /* A section that is not mapped yet; takes @wanted and @left. */
 VfmMapperSection *vfm_mapper_section_new(VfmMapper *mapper, const VfmSection *section, GArray *wanted, GArray *left);
+/* Frees what is neither mapped nor listening. */
 void vfm_mapper_section_free(VfmMapperSection *section);
 
 /* Maps what is wanted and starts to listen. All or nothing, but for peers' BARs and, with @partly, ROM: of

@@ -52,7 +52,9 @@ typedef struct {
  * and @fd (-1 for none) are borrowed until the region is gone. Other fields are set by
  * the caller before the region is placed. Never fails. */
 VfmRegion *vfm_region_new(const char *name, VfmRegionKind kind, uint64_t size, void *vaddr, int fd, uint64_t fd_offset);
+/* One more reference; returns @region. */
 VfmRegion *vfm_region_ref(VfmRegion *region);
+/* One reference less; with the last one the discard manager is freed and @release called. NULL is fine. */
 void vfm_region_unref(VfmRegion *region);
 /* "RAM", "ROM", "BAR", "IOMMU", "I/O"; static. */
 const char *vfm_region_kind_name(VfmRegionKind kind);
@@ -90,9 +92,11 @@ struct VfmMapListener {
     const VfmMapListenerOps *ops;
 };
 
-/* An empty map; @name is copied, for messages. Free it when no listener is left. */
+/* An empty map; @name is copied, for messages. Never fails. */
 VfmMemoryMap *vfm_memory_map_new(const char *name);
+/* Drops all placements without telling anyone: no listener may be left. NULL is fine. */
 void vfm_memory_map_free(VfmMemoryMap *map);
+/* The name given at creation; borrowed. */
 const char *vfm_memory_map_name(const VfmMemoryMap *map);
 
 /* Opens a transaction; they nest, only the outermost commit acts. */
@@ -114,9 +118,10 @@ void vfm_memory_map_abort(VfmMemoryMap *map);
 unsigned vfm_memory_map_place(VfmMemoryMap *map, VfmRegion *region, uint64_t offset, uint64_t size, uint64_t address,
                               int priority, GError **error);
 
-/* Takes a placement away, or moves it; transaction of its own outside of one.
- * Errors: VFM_INPUT_USAGE if there is no such placement, VFM_INPUT_RANGE as above. */
+/* Takes a placement away; transaction of its own outside of one.
+ * Errors: VFM_INPUT_USAGE if there is no such placement; what commit says. */
 bool vfm_memory_map_remove(VfmMemoryMap *map, unsigned id, GError **error);
+/* Gives a placement another address and priority, as above. Errors: VFM_INPUT_RANGE as for placing, too. */
 bool vfm_memory_map_move(VfmMemoryMap *map, unsigned id, uint64_t address, int priority, GError **error);
 
 /* The flat view as of the last commit: of VfmSection, ascending. Borrowed, valid until the next commit. */

@@ -48,7 +48,7 @@ struct VfmTranslationListener {
 /* An empty table that translates to @target (borrowed, must outlive it). At most @max_pieces, 0: 65535.
  * @name is copied. Errors: those of registering with @target and its discard managers. */
 VfmTranslation *vfm_translation_new(const char *name, VfmMemoryMap *target, uint64_t max_pieces, GError **error);
-/* When no listener is left. */
+/* Frees the table and leaves the target; no listener may be left. NULL is fine. */
 void vfm_translation_free(VfmTranslation *translation);
 
 /*
@@ -70,12 +70,14 @@ bool vfm_translation_add_listener(VfmTranslation *translation, VfmTranslationLis
 /* Forgets it without a callback. */
 void vfm_translation_remove_listener(VfmTranslation *translation, VfmTranslationListener *listener);
 
-/* Pieces now, and how many were taken back because their memory went. */
+/* Pieces in the table now. */
 uint64_t vfm_translation_pieces(const VfmTranslation *translation);
+/* How many were taken back so far because their memory went. */
 uint64_t vfm_translation_revoked(const VfmTranslation *translation);
 
-/* Calls @fn for each piece within iova..iova+size, ascending, until it returns false. */
+/* One piece, borrowed; false ends the walk. Must not change the table. */
 typedef bool (*VfmTranslationFunc)(void *data, const VfmTranslated *piece);
+/* Calls @fn for each piece that touches iova..iova+size, ascending, until it returns false. */
 void vfm_translation_foreach(const VfmTranslation *translation, uint64_t iova, uint64_t size, VfmTranslationFunc fn,
                              void *data);
 

@@ -29,6 +29,7 @@ typedef enum {
  * address or size are no multiples of the block, or the block is below 1 MiB. */
 VfmVirtioMem *vfm_virtio_mem_new(const char *name, VfmDiscard *discard, uint64_t address, uint64_t usable_extent,
                                  VfmInhibit *inhibit, GError **error);
+/* Gives the hold back; blocks stay as they are. NULL is fine. */
 void vfm_virtio_mem_free(VfmVirtioMem *device);
 
 /* New requested size: VFM_REFUSED_ALIGNMENT if no multiple of the block, VFM_INPUT_RANGE if above the
@@ -38,18 +39,23 @@ bool vfm_virtio_mem_resize(VfmVirtioMem *device, uint64_t requested, GError **er
 /* While set (a migration runs), every plug and unplug is BUSY. */
 void vfm_virtio_mem_set_migrating(VfmVirtioMem *device, bool migrating);
 
-/* The guest's requests. @blocks is the request's 16-bit count. A request succeeds or fails whole; @error (may be
- * NULL) says why for anything but ACK, and is for the log: the guest gets only the answer. */
+/* The guest plugs @blocks (the request's 16-bit count) at @address. All or nothing; @error (may be NULL) says why for
+ * anything but ACK, and is for the log: the guest gets only the answer. */
 VfmVirtioMemAnswer vfm_virtio_mem_plug(VfmVirtioMem *device, uint64_t address, unsigned blocks, GError **error);
+/* The guest unplugs @blocks at @address, as above. ACK comes after every listener has unmapped them. */
 VfmVirtioMemAnswer vfm_virtio_mem_unplug(VfmVirtioMem *device, uint64_t address, unsigned blocks, GError **error);
+/* The guest unplugs everything: one discard of the whole region, and the usable region may shrink. */
 VfmVirtioMemAnswer vfm_virtio_mem_unplug_all(VfmVirtioMem *device, GError **error);
 
 /* System reset: everything unplugged, requested size kept. During a migration, or if a listener
  * refuses, memory stays plugged (false, @error): the guest driver must unplug all itself. */
 bool vfm_virtio_mem_reset(VfmVirtioMem *device, GError **error);
 
+/* Bytes that are requested. */
 uint64_t vfm_virtio_mem_requested(const VfmVirtioMem *device);
+/* Bytes from the start within which the guest may plug. */
 uint64_t vfm_virtio_mem_usable(const VfmVirtioMem *device);
+/* Bytes that are plugged. */
 uint64_t vfm_virtio_mem_plugged(const VfmVirtioMem *device);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfmVirtioMem, vfm_virtio_mem_free)
