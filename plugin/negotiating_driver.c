@@ -10,10 +10,15 @@
 #include "policy_text.h"
 #include "versions.h"
 
-/* Whether anything here can be of vfiomem's business: a guest without is never held up. */
+/* Whether anything here can be of vfiomem's business: a guest without is never held up. An interface of some
+ * network does not count until libvirt has made a device of it, at start: most guests have one. */
 static bool concerns_us(const VfmDomain *domain)
 {
-    return domain->assigned->len > 0 || domain->policy.present;
+    for (guint i = 0; i < domain->assigned->len; i++) {
+        if (!((const VfmAssigned *)domain->assigned->pdata[i])->unresolved)
+            return true;
+    }
+    return domain->policy.present;
 }
 
 /* Before the first step of a start, and again for a daemon that comes back: what the helper has to know. */

@@ -79,6 +79,28 @@ for file in "$domains"/*.xml; do
     [ "$status" = "$wanted" ] || { fail "$(basename "$file"): check says $wanted, the hook $status"; cat "$work/err"; }
 done
 
+# --- a network's interface is no device before libvirt makes one of it, and then it is
+network()
+{
+    cat <<XML
+<domain type='kvm'><name>guest</name><memory unit='GiB'>2</memory><currentMemory unit='GiB'>1</currentMemory><maxMemory slots='1' unit='GiB'>8</maxMemory>
+  <os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os>
+  <cpu><numa><cell id='0' cpus='0' memory='1' unit='GiB'/></numa></cpu>
+  <memtune><hard_limit unit='MiB'>512</hard_limit></memtune>
+  <devices>
+    <memory model='virtio-mem'><target><size unit='GiB'>1</size><node>0</node><block unit='MiB'>2</block><requested unit='MiB'>3</requested></target></memory>
+    <interface type='$1'><mac address='52:54:00:00:00:01'/>$2</interface>
+  </devices>
+</domain>
+XML
+}
+network network "<source network='pool'/>" > "$work/network.xml"
+call prepare < "$work/network.xml"
+[ "$status" = 0 ] || { fail "an interface of a network: refused before it is known"; cat "$work/err"; }
+network hostdev "<source><address type='pci' domain='0' bus='0x5e' slot='1' function='2'/></source>" > "$work/network.xml"
+call start < "$work/network.xml"
+[ "$status" = 1 ] || fail "the same as a device: not refused"
+
 # --- unusable input: refused only if there may be a device or a policy in it
 for file in "$domains"/bad/* "$work/noise"; do
     [ -f "$file" ] || continue
