@@ -179,7 +179,8 @@ void vfm_find_policy(VfmNegotiation *n)
     find_budget_policy(n);
     find_resize(n);
     if (policy->balloon == VFM_BALLOON_RESIZE && !has_virtio_mem(domain))
-        vfm_note(n, VFM_FINDING_POLICY_BALLOON, policy->line, g_strdup("add a virtio-mem device, or say 'refuse'"),
+        vfm_note(n, VFM_FINDING_POLICY_BALLOON, line_of(policy->balloon_line, policy),
+                 g_strdup("add a virtio-mem device, or say 'refuse'"),
                  "the policy turns balloon requests into virtio-mem resizes, and the guest has no virtio-mem");
     if (policy->owner == VFM_OWNER_QEMU && policy->backend != VFM_BACKEND_AUTO && n->plan->containers->len &&
         policy->backend != n->plan->backend)
