@@ -25,8 +25,8 @@ REFUSED = {
 }
 # What only other machines have: SEV and SGX.
 NOT_HERE = re.compile(r"supported (with|by) this QEMU binary")
-# Status files and running guests are no definitions; libvirt 9.0 does not place devices of a microvm.
-NO_DEFINITION = re.compile(r"^domstatus-|^live-|^kubevirt-sriov$|^microvm$")
+# Status files and running guests are no definitions; libvirt 9.0 does not place devices of a microvm, and drops iommufd.
+NO_DEFINITION = re.compile(r"^domstatus-|^live-|^kubevirt-sriov$|^microvm$|^iommufd-")
 
 
 def virsh(*arguments, check=True):
