@@ -5,29 +5,53 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/epoll.h>
 
 /* How long a client may take to read the last words of a QEMU that has ended. */
 #define LAST_WORDS_MS 2000
 
-enum { LISTENER, CLIENT, QEMU, PIDFD, N_POLLED };
+enum { LISTENER, CLIENT, QEMU, PIDFD, N_WATCHED };
 
-static short events_for(const VfmJournalState *state, VfmStreamId in, VfmStreamId out)
+/* What is watched, so that the kernel is told only of changes: on the way of each message there is none. */
+typedef struct {
+    int epoll;
+    struct {
+        int fd;
+        uint32_t events;
+        uint32_t client; /* the same number may be another client's */
+    } slots[N_WATCHED];
+} Watch;
+
+static uint32_t events_for(const VfmJournalState *state, VfmStreamId in, VfmStreamId out)
 {
-    return (short)((vfm_flow_can_receive(state, in) ? POLLIN : 0) | (vfm_stream_used(state, out) ? POLLOUT : 0));
+    return (vfm_flow_can_receive(state, in) ? EPOLLIN : 0) | (vfm_stream_used(state, out) ? EPOLLOUT : 0);
 }
 
-static void watch(struct pollfd *slot, int fd, short events)
+/* Without a wish there is no watching: a hang-up would be reported again and again. */
+static void watch(Watch *watched, unsigned slot, int fd, uint32_t events, uint32_t client)
 {
-    /* Without a wish there is no watching: a hang-up would be reported again and again. */
-    *slot = (struct pollfd){.fd = events ? fd : -1, .events = events};
+    struct epoll_event event = {.events = events, .data.u32 = slot};
+    int old = watched->slots[slot].events ? watched->slots[slot].fd : -1;
+    int new = events ? fd : -1;
+
+    if (old == new && watched->slots[slot].events == events && watched->slots[slot].client == client)
+        return;
+    if (old >= 0 && (old != new || watched->slots[slot].client != client))
+        epoll_ctl(watched->epoll, EPOLL_CTL_DEL, old, NULL); /* closed ones have left by themselves */
+    if (new >= 0 && epoll_ctl(watched->epoll, EPOLL_CTL_MOD, new, &event) < 0)
+        epoll_ctl(watched->epoll, EPOLL_CTL_ADD, new, &event);
+    watched->slots[slot].fd = new;
+    watched->slots[slot].events = new >= 0 ? events : 0;
+    watched->slots[slot].client = client;
 }
 
-static void watch_all(struct pollfd *polled, const VfmJournalState *state, const VfmSockets *sockets)
+static void watch_all(Watch *watched, const VfmJournalState *state, const VfmSockets *sockets)
 {
-    watch(&polled[LISTENER], sockets->listener, POLLIN);
-    watch(&polled[CLIENT], state->client, state->client < 0 ? 0 : events_for(state, VFM_CLIENT_IN, VFM_CLIENT_OUT));
-    watch(&polled[QEMU], sockets->qemu, events_for(state, VFM_QEMU_IN, VFM_QEMU_OUT));
-    watch(&polled[PIDFD], sockets->pidfd, POLLIN);
+    watch(watched, LISTENER, sockets->listener, EPOLLIN, 0);
+    watch(watched, CLIENT, state->client, state->client < 0 ? 0 : events_for(state, VFM_CLIENT_IN, VFM_CLIENT_OUT),
+          state->clients);
+    watch(watched, QEMU, sockets->qemu, events_for(state, VFM_QEMU_IN, VFM_QEMU_OUT), 0);
+    watch(watched, PIDFD, sockets->pidfd, sockets->pidfd < 0 ? 0 : EPOLLIN, 0);
 }
 
 /* Processes and sends until neither helps. */
@@ -97,25 +121,34 @@ static int last_words(VfmJournal *journal, const VfmSockets *sockets, VfmMediato
 int vfm_worker_run(VfmJournal *journal, const VfmSockets *sockets, VfmTalker *talker)
 {
     g_autoptr(VfmMediator) mediator = vfm_mediator_new(journal, talker);
-    struct pollfd polled[N_POLLED];
+    Watch watched = {.epoll = epoll_create1(EPOLL_CLOEXEC)};
 
+    if (watched.epoll < 0)
+        return 1;
     for (;;) {
+        const uint32_t input = EPOLLIN | EPOLLHUP | EPOLLERR;
+        struct epoll_event events[N_WATCHED];
+        uint32_t got[N_WATCHED] = {0};
         const VfmJournalState *state;
+        int n;
 
         settle(journal, sockets, mediator);
         state = vfm_journal_state(journal);
         if (state->qemu_ended)
             return last_words(journal, sockets, mediator);
-        watch_all(polled, state, sockets);
-        if (poll(polled, N_POLLED, -1) < 0 && errno != EINTR)
+        watch_all(&watched, state, sockets);
+        n = epoll_wait(watched.epoll, events, N_WATCHED, -1);
+        if (n < 0 && errno != EINTR)
             return 1;
-        if (polled[PIDFD].revents)
+        for (int i = 0; i < n; i++)
+            got[events[i].data.u32] = events[i].events;
+        if (got[PIDFD])
             return last_words(journal, sockets, mediator);
-        if (polled[QEMU].revents & (POLLIN | POLLHUP | POLLERR))
+        if (got[QEMU] & input)
             vfm_flow_receive(journal, VFM_QEMU_IN, sockets->qemu);
-        if (polled[CLIENT].revents & (POLLIN | POLLHUP | POLLERR))
+        if (got[CLIENT] & input)
             vfm_flow_receive(journal, VFM_CLIENT_IN, vfm_journal_state(journal)->client);
-        if (polled[LISTENER].revents)
+        if (got[LISTENER])
             meet(journal, sockets);
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * worker.h - the process that mediates: a loop around poll(2).
+ * worker.h - the process that mediates: a loop around epoll(7).
  *
  * Shares its supervisor's journal and table of descriptors, holds nothing of
  * its own that matters, and may die at any time. It gives up every privilege
