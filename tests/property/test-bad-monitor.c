@@ -25,6 +25,12 @@
 #define PATIENCE_MS 20000
 /* Both rings of a direction, and what the worker itself is. */
 #define MEMORY_MAX_KIB (12 * 1024)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#undef MEMORY_MAX_KIB
+#define MEMORY_MAX_KIB (96 * 1024) /* shadow, and what was freed and is kept */
+#endif
+#endif
 
 typedef struct {
     pid_t supervisor;
