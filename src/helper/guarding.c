@@ -130,7 +130,9 @@ static char *ask_devices(Process *process, const char *request)
 
 static void forget_device(void *data, const char *socket)
 {
-    g_autofree char *request = g_strdup_printf("forget %s", socket), *answer = ask_devices(data, request);
+    g_autofree char *request = g_strdup_printf("forget %s", socket);
+
+    g_free(ask_devices(data, request));
 }
 
 static char *serve_device(void *data, const char *arguments, char **socket, GError **error)
