@@ -99,7 +99,7 @@ void vfm_mapper_explain(const VfmMapper *mapper, const VfmSection *section, uint
     } else if (g_error_matches(cause, VFM_REFUSED, VFM_REFUSED_MEMLOCK)) {
         VfmMaybe memlock = vfm_container_memlock(mapper->container);
         g_autofree char *limit =
-            memlock.set ? g_strdup_printf(" is %" G_GUINT64_FORMAT " bytes", memlock.value) : g_strdup("");
+            memlock.set ? g_strdup_printf(" (%" G_GUINT64_FORMAT " bytes)", memlock.value) : g_strdup("");
 
         g_set_error(error, VFM_REFUSED, VFM_REFUSED_MEMLOCK,
                     "%s: %s needs %" G_GUINT64_FORMAT " bytes of locked memory, %" G_GUINT64_FORMAT

@@ -547,7 +547,7 @@ static void test_the_memlock_error_says_how_much_is_needed(void **state)
     assert_false(vfm_discard_populate(vm0, 0, 64 * MIB, &error)); /* runs out midway */
     assert_true(g_error_matches(error, VFM_REFUSED, VFM_REFUSED_MEMLOCK));
     assert_non_null(strstr(error->message, "67108864 bytes of locked memory, 134217728 in all"));
-    assert_non_null(strstr(error->message, "RLIMIT_MEMLOCK is 104857600 bytes"));
+    assert_non_null(strstr(error->message, "RLIMIT_MEMLOCK (104857600 bytes) is exceeded"));
     assert_mapped(&scene, "0+4000000:0/3 ");
     assert_true(vfm_discard_populate(vm0, 0, 36 * MIB, NULL));
     scene_free(&scene);
