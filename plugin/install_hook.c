@@ -130,6 +130,40 @@ static void explain_restart(const char *root, gint64 others_since, GString *repo
     }
 }
 
+/* Whether AppArmor confines the daemon, and would not let it run @program: distributions' profiles allow the
+ * system's own program folders (/usr/bin and the like, in usr.sbin.libvirtd) and what lies in the hooks' folder,
+ * but the path that counts is the one behind the link. A hook that can't be run stops every guest. */
+static bool confined(const char *root, const char *program)
+{
+    static const char *const allowed[] = {"/usr/bin", "/usr/sbin", "/bin", "/sbin"};
+    static const char *const profiles[] = {"\nlibvirtd (enforce)", "\nvirtqemud (enforce)",
+                                           "\n/usr/sbin/libvirtd (enforce)"};
+    static const char *const exceptions[] = {"etc/apparmor.d/local/usr.sbin.libvirtd",
+                                             "etc/apparmor.d/local/usr.sbin.virtqemud"};
+    g_autofree char *loaded_path = g_build_filename(root, "sys/kernel/security/apparmor/profiles", NULL);
+    g_autofree char *folder = g_path_get_dirname(program);
+    g_autofree char *text = NULL, *loaded = NULL;
+    bool enforced = false;
+
+    if (!g_file_get_contents(loaded_path, &text, NULL, NULL))
+        return false;
+    for (size_t i = 0; i < G_N_ELEMENTS(allowed); i++) {
+        if (strcmp(folder, allowed[i]) == 0)
+            return false;
+    }
+    loaded = g_strconcat("\n", text, NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(profiles); i++)
+        enforced |= strstr(loaded, profiles[i]) != NULL;
+    for (size_t i = 0; i < G_N_ELEMENTS(exceptions); i++) {
+        g_autofree char *path = g_build_filename(root, exceptions[i], NULL);
+        g_autofree char *rules = NULL;
+
+        if (g_file_get_contents(path, &rules, NULL, NULL) && strstr(rules, program))
+            return false;
+    }
+    return enforced;
+}
+
 static bool make_link(const char *folder, const char *entry, const char *program, GError **error)
 {
     g_autofree char *temporary = g_strdup_printf("%s/.%s.%d", folder, ENTRY, (int)getpid());
@@ -186,6 +220,14 @@ bool vfm_hook_install(const VfmHookInstall *wish, GString *report, GError **erro
                     "%s is not there or not executable, so libvirt could not run it: install vfiomem first (meson "
                     "install)",
                     program);
+        return false;
+    }
+    if (confined(root, program)) {
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE,
+                    "AppArmor's profile of libvirt's daemon does not let it run %s, and a hook that can't be run stops "
+                    "every guest: install vfiomem with --prefix /usr, or add the line '%s PUx,' to "
+                    "/etc/apparmor.d/local/usr.sbin.libvirtd and reload the profile",
+                    program, program);
         return false;
     }
     others_since = other_hooks(hooks, names);

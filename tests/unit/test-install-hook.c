@@ -185,6 +185,38 @@ static void test_restart(void **state)
     assert_non_null(strstr(stale, "not running"));
 }
 
+/* Debian enforces a profile for libvirtd, in which /usr/local/bin does not occur. */
+static void test_apparmor(void **state)
+{
+    const Tree *tree = *state;
+    g_autofree char *profiles = g_build_filename(tree->root, "sys/kernel/security/apparmor/profiles", NULL);
+    g_autofree char *folder = g_path_get_dirname(profiles);
+    g_autofree char *local = g_build_filename(tree->root, "etc/apparmor.d/local", NULL);
+    g_autofree char *rules = g_build_filename(local, "usr.sbin.libvirtd", NULL);
+    g_autofree char *rule = g_strdup_printf("  %s PUx,\n", tree->program);
+    g_autofree char *complaining = NULL, *allowed = NULL;
+    const VfmHookInstall in_system = {.root = tree->root, .program = "/usr/bin/env", .dry_run = true};
+    g_autoptr(GString) report = g_string_new(NULL);
+    g_autoptr(GError) error = NULL;
+
+    assert_int_equal(g_mkdir_with_parents(folder, 0755), 0);
+    assert_int_equal(g_mkdir_with_parents(local, 0755), 0);
+    assert_true(g_file_set_contents(profiles, "lsb_release (enforce)\nlibvirtd (enforce)\n", -1, NULL));
+    assert_null(install(tree, false, false, &error));
+    assert_true(g_error_matches(error, VFM_REFUSED, VFM_REFUSED_STATE));
+    assert_non_null(strstr(error->message, "AppArmor"));
+    assert_false(g_file_test(tree->entry, G_FILE_TEST_IS_SYMLINK));
+    assert_true(vfm_hook_install(&in_system, report, NULL));
+
+    assert_true(g_file_set_contents(rules, rule, -1, NULL));
+    allowed = install(tree, false, true, NULL);
+    assert_non_null(allowed);
+    assert_int_equal(unlink(rules), 0);
+    assert_true(g_file_set_contents(profiles, "libvirtd (complain)\nother//libvirtd (enforce)\n", -1, NULL));
+    complaining = install(tree, false, true, NULL);
+    assert_non_null(complaining);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +225,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_taken, make_tree, drop_tree),
         cmocka_unit_test_setup_teardown(test_moved_and_missing, make_tree, drop_tree),
         cmocka_unit_test_setup_teardown(test_restart, make_tree, drop_tree),
+        cmocka_unit_test_setup_teardown(test_apparmor, make_tree, drop_tree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
