@@ -55,6 +55,8 @@ static bool read_target(const VfmXmlReader *reader, const xmlNode *memory, const
         return vfm_xml_fail(reader, target, VFM_INPUT_RANGE, "<target> of <memory model='%s'> has no size above 0",
                             device->model_name);
     device->size = size.value;
+    if (device->model == VFM_MEM_VIRTIO_MEM && !device->requested.set)
+        device->requested = VFM_SOME(0); /* what libvirt takes, and prints, where nothing is asked for */
     device->readonly = readonly != NULL;
     return true;
 }
