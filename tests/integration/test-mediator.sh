@@ -48,4 +48,24 @@ check "it is restored" virsh restore /run/one.save
 check "it is running again" guest_is one running
 check "it is destroyed" virsh destroy one
 check "nothing of ours is left after destroying" wait_for 5 no_helper
+
+# Without a helper: with it where the policy insists, not at all.
+DOMAIN_TAIL="<qemu:commandline><qemu:env name='VFIOMEM_HELPER' value='/bin/false'/></qemu:commandline>"
+domain lone > /run/lone.xml
+check "a domain whose helper can't start is defined" define /run/lone.xml
+check "and starts all the same" virsh start lone
+check "its log says what it lacks" wait_for 10 says '/bin/false did not start: the guest runs without it' guest_log lone
+check "its monitor is QEMU's own" says CommandNotFound virsh -q qemu-monitor-command lone '{"execute":"vfiomem-query-status"}'
+check "it ends" virsh destroy lone
+DOMAIN_TAIL="<qemu:commandline><qemu:env name='VFIOMEM_HELPER' value='/bin/false'/><qemu:env name='VFIOMEM_POLICY' value='required=yes'/></qemu:commandline>"
+domain strict > /run/strict.xml
+check "one whose policy requires it is defined" define /run/strict.xml
+check "and does not start" not virsh start strict
+check "its log says why" wait_for 10 says "policy requires vfiomem's helper" guest_log strict
+DOMAIN_TAIL="<qemu:commandline><qemu:env name='VFIOMEM_QEMU' value='/nowhere/qemu'/></qemu:commandline>"
+domain lost > /run/lost.xml
+check "one without an emulator is defined" define /run/lost.xml
+check "and does not start" not virsh start lost
+check "its log says why as well" wait_for 10 says '/nowhere/qemu' guest_log lost
+check "and leaves nothing behind" wait_for 5 no_helper
 finish

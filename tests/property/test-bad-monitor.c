@@ -180,6 +180,22 @@ static void memory_is_bounded(const World *world)
     assert_in_range(atol(at + 5), 1, MEMORY_MAX_KIB);
 }
 
+/* A guard with a bug: one command is its end. */
+static VfmTalk *open_poisoned(VfmTalker *talker, const VfmMessage *message, const char *text, size_t length)
+{
+    if (vfm_slice_is_string(message->execute, "poison"))
+        abort();
+    return NULL;
+}
+
+static VfmTalker *poisoned_talker(VfmJournal *journal, void *data)
+{
+    VfmTalker *talker = g_new0(VfmTalker, 1);
+
+    talker->open = open_poisoned;
+    return talker;
+}
+
 static int set_up(void **state)
 {
     World *world = g_new0(World, 1);
@@ -198,7 +214,7 @@ static int set_up(void **state)
         VfmSockets sockets = {.listener = listener, .qemu = pair[0], .pidfd = -1, .devices = -1};
 
         close(pair[1]);
-        _exit(vfm_supervisor_run(vfm_journal_new(NULL), &sockets, NULL, NULL));
+        _exit(vfm_supervisor_run(vfm_journal_new(NULL), &sockets, poisoned_talker, NULL));
     }
     close(listener);
     close(pair[0]);
@@ -440,6 +456,23 @@ static void test_garbage_from_qemu_is_passed_on(void **state)
     still_works(world);
 }
 
+/* After three workers died over it, nobody looks at messages any more: it goes to QEMU as it is. */
+static void test_a_message_that_kills_is_relayed_in_the_end(void **state)
+{
+    World *world = *state;
+
+    say_text(world, world->client, "{\"execute\": \"poison\"}\r\n");
+    expect(world, world->qemu_in, "poison");
+    g_string_truncate(world->qemu_in, 0);
+    still_works(world);
+    say_text(world, world->client, "{\"execute\": \"poison\"}\r\n");
+    expect(world, world->qemu_in, "poison");
+    close(world->client);
+    connect_client(world);
+    negotiate(world); /* a relay, and still one that clients can come back to */
+    still_works(world);
+}
+
 static void test_a_second_client_is_told_so(void **state)
 {
     World *world = *state;
@@ -468,6 +501,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_client_that_never_reads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_qemu_that_never_reads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_garbage_from_qemu_is_passed_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_message_that_kills_is_relayed_in_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_second_client_is_told_so, set_up, tear_down),
     };
 
