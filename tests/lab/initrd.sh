@@ -24,6 +24,10 @@ add_module() {
     local name
     name=$(basename "$1")
     case $name in
+        *.xz) command -v xz > /dev/null || missing "xz is not installed (package xz-utils)" ;;
+        *.zst) command -v zstd > /dev/null || missing "zstd is not installed" ;;
+    esac
+    case $name in
         *.xz) xz -dc "$1" > "$root/lab/modules/${name%.xz}" ;;
         *.zst) zstd -qdc "$1" > "$root/lab/modules/${name%.zst}" ;;
         *) cp "$1" "$root/lab/modules/$name" ;;

@@ -9,6 +9,7 @@
 kernel_cache=${VFIOMEM_LAB_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/vfiomem/lab}
 kernel_source=linux-source-6.12
 kernel_image='' kernel_modules=()
+kernel_scratch='' # removed by lab's cleanup, whatever happens
 
 # The order matters: each needs those before it. A name that a kernel version does not have is skipped.
 stock_modules='irqbypass vfio vfio_virqfd iommufd vfio_iommu_type1 vfio-pci-core vfio-pci'
@@ -78,17 +79,17 @@ find_stock_kernel() {
 
 # Debian's cloud build: the same sources and VFIO modules as the generic one, without the drivers of real hardware.
 fetch_stock_kernel() {
-    local package scratch
+    local package
     kernel_lock
     [ -d "$1" ] && return
     [ "$may_fetch" = yes ] || missing "no stock kernel in $1, and --no-fetch"
     package=$(apt-cache depends linux-image-cloud-amd64 2> /dev/null | awk '/Depends:/ { print $2; exit }') || true
     [ -n "$package" ] || missing "apt knows no linux-image-cloud-amd64 (apt-get update may help)"
-    scratch=$(mktemp -d "$kernel_cache/fetch.XXXXXX")
-    download "$scratch" "$package"
-    dpkg -x "$scratch"/*.deb "$scratch/root" || missing "cannot unpack $package"
-    mv "$scratch/root" "$1"
-    rm -rf "$scratch"
+    kernel_scratch=$(mktemp -d "$kernel_cache/fetch.XXXXXX")
+    download "$kernel_scratch" "$package"
+    dpkg -x "$kernel_scratch"/*.deb "$kernel_scratch/root" || missing "cannot unpack $package"
+    mv "$kernel_scratch/root" "$1"
+    rm -rf "$kernel_scratch"
     exec 8>&-
 }
 
@@ -101,6 +102,7 @@ build_lab_kernel() {
     [ -r "$kernel_image" ] && return
     say "no lab kernel yet: building one from Debian's $kernel_source, once (about 8 minutes on 2 cores, 2.5 GB of disk)"
     scratch=$(mktemp -d "$kernel_cache/build.XXXXXX")
+    kernel_scratch=$scratch
     download "$scratch" "$kernel_source"
     say "unpacking"
     dpkg -x "$scratch"/*.deb "$scratch/deb" && rm "$scratch"/*.deb
