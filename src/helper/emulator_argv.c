@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "emulator_argv.h"
 
+#include "device_arg.h"
+
 #include <string.h>
 
 /* The next item of a comma-separated list, with ",," left as it is; *@at moves behind it. NULL at the end. */
@@ -61,12 +63,23 @@ static bool is_option(const char *argument, const char *name)
     return argument[0] == '-' && strcmp(argument + (argument[1] == '-' ? 2 : 1), name) == 0;
 }
 
+/* libvirt 12 makes the monitor an object: {"qom-type":"monitor-qmp","id":"monitor","chardev":"charmonitor"}. */
+static bool is_monitor_object(const char *text, const char *id)
+{
+    g_autoptr(VfmDeviceArg) object = vfm_device_arg_parse(text, "qom-type", NULL);
+
+    return object && g_strcmp0(vfm_device_arg_get(object, "qom-type"), "monitor-qmp") == 0 &&
+           g_strcmp0(vfm_device_arg_get(object, "chardev"), id) == 0;
+}
+
 /* Whether a control-mode monitor sits on the character device @id. */
 static bool is_control_monitor(char *const *argv, const char *id)
 {
     for (int i = 0; argv[i] && argv[i + 1]; i++) {
         g_autofree char *chardev = NULL, *mode = NULL;
 
+        if (is_option(argv[i], "object") && is_monitor_object(argv[i + 1], id))
+            return true;
         if (!is_option(argv[i], "mon"))
             continue;
         chardev = vfm_emulator_option(argv[i + 1], "chardev");

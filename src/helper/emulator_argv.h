@@ -3,7 +3,8 @@
  * emulator_argv.h - libvirt's monitor in QEMU's arguments, and nothing else of them.
  *
  * libvirt hands QEMU a listening socket: -chardev socket,id=X,fd=N,server=on,wait=off with
- * -mon chardev=X,id=monitor,mode=control (libvirt: src/qemu/qemu_command.c). Only these two are understood; anything
+ * -mon chardev=X,id=monitor,mode=control, or since libvirt 12 (seen with 12.8) -object {"qom-type":"monitor-qmp",
+ * "id":"monitor","chardev":"X"} (libvirt: src/qemu/qemu_command.c). Only these two are understood; anything
  * else about arguments is none of our business here. Pure functions on strings.
  */
 #pragma once

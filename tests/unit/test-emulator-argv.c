@@ -22,8 +22,19 @@ static void test_finds_libvirts_monitor(void **state)
     const char *const argv[] = {"qemu", "-chardev", "pty,id=charserial0", "-chardev", CHARDEV, "-mon", MON, NULL};
     const char *const old[] = {"qemu", "--chardev", "socket,id=m,fd=4,server,nowait", "--mon", "chardev=m,mode=control",
                                NULL};
+    /* libvirt 12.8. */
+    const char *const object[] = {"qemu",
+                                  "-object",
+                                  "{\"qom-type\":\"secret\",\"id\":\"masterKey0\"}",
+                                  "-chardev",
+                                  CHARDEV,
+                                  "-object",
+                                  "{\"qom-type\":\"monitor-qmp\",\"id\":\"monitor\",\"chardev\":\"charmonitor\"}",
+                                  NULL};
     VfmMonitorArgument monitor;
 
+    assert_true(vfm_emulator_find_monitor((char *const *)object, &monitor));
+    assert_int_equal(monitor.index, 4);
     assert_true(vfm_emulator_find_monitor((char *const *)argv, &monitor));
     assert_int_equal(monitor.index, 4);
     assert_int_equal(monitor.fd, 23);
@@ -35,6 +46,12 @@ static void test_leaves_everything_else_alone(void **state)
 {
     const char *const probing[] = {"qemu", "-S", "-qmp", "unix:/x/qmp.monitor,server=on,wait=off", "-daemonize", NULL};
     const char *const human[] = {"qemu", "-chardev", CHARDEV, "-mon", "chardev=charmonitor,mode=readline", NULL};
+    const char *const readline[] = {"qemu",
+                                    "-chardev",
+                                    CHARDEV,
+                                    "-object",
+                                    "{\"qom-type\":\"monitor-hmp\",\"id\":\"m\",\"chardev\":\"charmonitor\"}",
+                                    NULL};
     const char *const other[] = {"qemu", "-chardev", CHARDEV, "-mon", "chardev=charmonitor2,mode=control", NULL};
     const char *const client[] = {"qemu", "-chardev", "socket,id=charmonitor,fd=23", "-mon", MON, NULL};
     const char *const path[] = {"qemu", "-chardev", "socket,id=charmonitor,path=/x,server=on", "-mon", MON, NULL};
@@ -44,6 +61,7 @@ static void test_leaves_everything_else_alone(void **state)
 
     expect_none(probing);
     expect_none(human);
+    expect_none(readline);
     expect_none(other);
     expect_none(client);
     expect_none(path);
