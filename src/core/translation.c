@@ -24,7 +24,7 @@ struct VfmTranslation {
     VfmMapListener listener;
     GPtrArray *watches; /* of Watch */
     GPtrArray *listeners;
-    GArray *gone;   /* of VfmSection: removed in the open transaction of the target */
+    GArray *gone;   /* of VfmSection: removed from the target; their pieces are yet to be looked at */
     GTree *by_iova; /* of VfmTranslated, owned here */
     GTree *by_gpa;  /* the same, by guest physical address, then IOVA */
     uint64_t pieces, max_pieces, revoked;
@@ -98,39 +98,42 @@ static void remove_piece(VfmTranslation *translation, const VfmTranslated *piece
     translation->pieces--;
 }
 
-static bool tell_unmap(const VfmTranslation *translation, unsigned listeners, uint64_t iova, uint64_t size,
-                       GError **error)
+/* An unmap that only undoes. Tried twice: what stays behind would be in the way of the next piece there. */
+static bool let_go(VfmTranslationListener *listener, uint64_t iova, uint64_t size, GError **error)
 {
-    for (unsigned i = 0; i < listeners; i++) {
-        VfmTranslationListener *listener = translation->listeners->pdata[i];
+    return listener->ops->unmap(listener, iova, size, NULL) || listener->ops->unmap(listener, iova, size, error);
+}
 
-        if (!listener->ops->unmap(listener, iova, size, error))
-            return false;
+/* Lets the first @count listeners let go of @piece, each whatever the others say. */
+static void undo_map(const VfmTranslation *translation, const VfmTranslated *piece, unsigned count, GError **error)
+{
+    for (unsigned l = 0; l < count; l++) {
+        g_autoptr(GError) second = NULL;
+
+        if (!let_go(translation->listeners->pdata[l], piece->iova, piece->size, &second))
+            vfm_error_append(error, "the way back failed too: %s", second->message);
     }
-    return true;
 }
 
 /* Gives @piece back to the first @count listeners, which let go of it for an end that failed. If one of them can't
  * have it, nobody has: then the piece is gone for good. */
-static void give_back(VfmTranslation *translation, const VfmTranslated *piece, unsigned count, GError **error)
+static bool give_back(VfmTranslation *translation, const VfmTranslated *piece, unsigned count, GError **error)
 {
     for (unsigned l = 0; l < count; l++) {
         VfmTranslationListener *listener = translation->listeners->pdata[l];
         VfmTranslated gone = *piece;
-        g_autoptr(GError) second = NULL;
 
-        if (listener->ops->map(listener, piece, &second))
+        if (listener->ops->map(listener, piece, error))
             continue;
-        vfm_error_append(error, "the way back failed too: %s", second->message);
         for (unsigned other = 0; other < translation->listeners->len; other++) {
-            listener = translation->listeners->pdata[other];
             if (other < l || other >= count)
-                listener->ops->unmap(listener, gone.iova, gone.size, NULL);
+                let_go(translation->listeners->pdata[other], gone.iova, gone.size, NULL);
         }
         remove_piece(translation, &gone);
         translation->revoked++;
-        return;
+        return false;
     }
+    return true;
 }
 
 /* Ends @pieces (of VfmTranslated), with all listeners and in the table, or none. @together: they are all that is in
@@ -148,9 +151,13 @@ static bool end_pieces(VfmTranslation *translation, const GArray *pieces, bool t
 
             if (listener->ops->unmap(listener, together ? iova : piece->iova, together ? size : piece->size, error))
                 continue;
-            for (unsigned i = 0; i < (together ? pieces->len : call + 1); i++)
-                give_back(translation, &g_array_index((GArray *)pieces, VfmTranslated, i),
-                          together || i == call ? l : translation->listeners->len, error);
+            for (unsigned i = 0; i < (together ? pieces->len : call + 1); i++) {
+                g_autoptr(GError) second = NULL;
+
+                if (!give_back(translation, &g_array_index((GArray *)pieces, VfmTranslated, i),
+                               together || i == call ? l : translation->listeners->len, &second))
+                    vfm_error_append(error, "the way back failed too: %s", second->message);
+            }
             return false;
         }
     }
@@ -170,12 +177,13 @@ static bool still_leads(const VfmTranslation *translation, const VfmTranslated *
 }
 
 /* Ends every piece whose memory is in gpa..gpa+size because it goes, all or none; with @moved only where the memory
- * there is another one now. @pieces (of VfmTranslated, empty) receives them. */
+ * there is another one now. @pieces becomes those that ended. */
 static bool take_back(VfmTranslation *translation, uint64_t gpa, uint64_t size, bool moved, GArray *pieces,
                       GError **error)
 {
     VfmTranslated key = {.gpa = gpa};
 
+    g_array_set_size(pieces, 0);
     for (GTreeNode *node = g_tree_lower_bound(translation->by_gpa, &key); node; node = g_tree_node_next(node)) {
         const VfmTranslated *piece = g_tree_node_key(node);
 
@@ -208,9 +216,35 @@ static bool on_populate(VfmDiscardListener *listener, uint64_t offset, uint64_t 
     return true; /* the guest maps it anew */
 }
 
+static Watch *of_discards(VfmDiscardListener *listener)
+{
+    return (Watch *)((char *)listener - offsetof(Watch, listener));
+}
+
+/* The discard that ended these pieces was refused: the blocks stay, and so does what the guest mapped of them. A region
+ * that is seen in several places has as many watches, so it may well be another one of ours that refused. */
+static bool on_restore(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error)
+{
+    Watch *watch = of_discards(listener);
+    VfmTranslation *translation = watch->translation;
+    uint64_t gpa = watch->section.address + (offset - watch->section.offset);
+    bool restored = true;
+
+    for (unsigned i = 0; i < watch->ended->len; i++) {
+        const VfmTranslated *piece = &g_array_index(watch->ended, VfmTranslated, i);
+
+        if (piece->gpa < gpa || piece->gpa - gpa >= size)
+            continue;
+        translation->revoked--;
+        insert_piece(translation, piece); /* first, so that a listener that must let go again can count it */
+        restored = give_back(translation, piece, translation->listeners->len, restored ? error : NULL) && restored;
+    }
+    return restored;
+}
+
 static bool on_discard(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error)
 {
-    Watch *watch = (Watch *)((char *)listener - offsetof(Watch, listener));
+    Watch *watch = of_discards(listener);
     uint64_t gpa = watch->section.address + (offset - watch->section.offset);
 
     g_array_set_size(watch->ended, 0);
@@ -224,32 +258,11 @@ static bool on_discard(VfmDiscardListener *listener, uint64_t offset, uint64_t s
     return false;
 }
 
-/* Another one refused the discard: the blocks stay, and so do the guest's mappings of them. What a listener can't have
- * again is gone for good, as if its memory had gone. */
-static bool on_restore(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error)
-{
-    Watch *watch = (Watch *)((char *)listener - offsetof(Watch, listener));
-    VfmTranslation *translation = watch->translation;
-    unsigned lost = 0;
-
-    for (guint i = 0; i < watch->ended->len; i++) {
-        const VfmTranslated *piece = &g_array_index(watch->ended, VfmTranslated, i);
-        uint64_t pieces = translation->pieces;
-
-        insert_piece(translation, piece);
-        translation->revoked--;
-        give_back(translation, piece, translation->listeners->len, NULL);
-        lost += translation->pieces == pieces;
-    }
-    g_array_set_size(watch->ended, 0);
-    if (lost)
-        g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE,
-                    "%s: %u mappings of the guest's IOMMU could not be had again", translation->name, lost);
-    return lost == 0;
-}
-
 static const VfmDiscardListenerOps discard_ops = {
-    .populate = on_populate, .discard = on_discard, .restore = on_restore};
+    .populate = on_populate,
+    .discard = on_discard,
+    .restore = on_restore,
+};
 
 static VfmTranslation *of_listener(VfmMapListener *listener)
 {
@@ -293,31 +306,32 @@ static bool on_remove(VfmMapListener *listener, const VfmSection *section, GErro
     return true;
 }
 
-static void on_begin(VfmMapListener *listener)
-{
-    g_array_set_size(of_listener(listener)->gone, 0);
-}
-
 /*
  * A section often goes only to come back with another size, because something beside it changed. So pieces are
- * looked at when all is done: those that still lead to the same memory stay.
+ * looked at when all is done: those that still lead to the same memory stay. By then nobody can refuse, so an unmap
+ * that fails is tried again, at once and at the end of each later transaction. Where one was undone, all lead where
+ * they led.
  */
 static void on_end(VfmMapListener *listener, bool kept)
 {
     VfmTranslation *translation = of_listener(listener);
+    g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(VfmTranslated));
 
-    for (unsigned i = 0; kept && i < translation->gone->len; i++) {
-        const VfmSection *section = &g_array_index(translation->gone, VfmSection, i);
-        g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(VfmTranslated));
+    for (unsigned i = 0; i < translation->gone->len;) {
+        VfmSection section = g_array_index(translation->gone, VfmSection, i);
         g_autoptr(GError) error = NULL;
 
-        if (!take_back(translation, section->address, section->size, true, pieces, &error))
-            g_warning("%s: memory went that is still mapped: %s", translation->name, error->message);
+        if (take_back(translation, section.address, section.size, true, pieces, NULL) ||
+            take_back(translation, section.address, section.size, true, pieces, &error)) {
+            g_array_remove_index(translation->gone, i);
+            continue;
+        }
+        g_warning("%s: memory went that is still mapped: %s", translation->name, error->message);
+        i++;
     }
-    g_array_set_size(translation->gone, 0);
 }
 
-static const VfmMapListenerOps map_ops = {.begin = on_begin, .remove = on_remove, .add = on_add, .end = on_end};
+static const VfmMapListenerOps map_ops = {.remove = on_remove, .add = on_add, .end = on_end};
 
 VfmTranslation *vfm_translation_new(const char *name, VfmMemoryMap *target, uint64_t max_pieces, GError **error)
 {
@@ -444,7 +458,7 @@ static bool tell_map(VfmTranslationListener *listener, const GArray *fresh, GErr
             const VfmTranslated *piece = &g_array_index((GArray *)fresh, VfmTranslated, i);
             g_autoptr(GError) second = NULL;
 
-            if (!listener->ops->unmap(listener, piece->iova, piece->size, &second))
+            if (!let_go(listener, piece->iova, piece->size, &second))
                 vfm_error_append(error, "the way back failed too: %s", second->message);
         }
         return false;
@@ -473,10 +487,8 @@ bool vfm_translation_map(VfmTranslation *translation, uint64_t iova, uint64_t si
             continue;
         for (unsigned i = 0; i < fresh->len; i++) {
             const VfmTranslated *piece = &g_array_index(fresh, VfmTranslated, i);
-            g_autoptr(GError) second = NULL;
 
-            if (!tell_unmap(translation, l, piece->iova, piece->size, &second))
-                vfm_error_append(error, "the way back failed too: %s", second->message);
+            undo_map(translation, piece, l, error);
             remove_piece(translation, piece);
         }
         return false;
@@ -524,7 +536,7 @@ bool vfm_translation_add_listener(VfmTranslation *translation, VfmTranslationLis
 
         if (listener->ops->map(listener, piece, error))
             continue;
-        if (piece->iova && !listener->ops->unmap(listener, 0, piece->iova, &second))
+        if (piece->iova && !let_go(listener, 0, piece->iova, &second))
             vfm_error_append(error, "the way back failed too: %s", second->message);
         return false;
     }

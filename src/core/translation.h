@@ -9,7 +9,8 @@
  * in a discarded block, and takes pieces back by itself when their block is discarded
  * or their section goes, before the discard completes: old pages never outlive it.
  * (QEMU's hw/vfio/listener.c only warns there.) Such pieces are not restored when the
- * block returns: the guest unmapped memory it had not unmapped in its IOMMU, and maps it anew.
+ * block returns: the guest unmapped memory it had not unmapped in its IOMMU, and maps it anew. They are
+ * when the discard is refused after all: the block stays in use, and so does what leads there.
  *
  * It never talks to a backend; mappers listen. Late listeners get a replay. Entries
  * are bounded, since a guest can make as many as it likes.

@@ -440,8 +440,8 @@ int main(int argc, char **argv)
                 world_end();
             world_begin();
         }
-        /* A device that leaves and a map that changes have no way to refuse. */
-        inject(kind < 75);
+        /* A device that leaves has no way to refuse. Nor has a map that changes, but there it is tried again. */
+        inject(kind < 95);
         if (kind < 45)
             op_map();
         else if (kind < 60)

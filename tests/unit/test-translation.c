@@ -180,6 +180,84 @@ static void test_an_unmap_that_fails_keeps_the_block(void **state)
     assert_int_equal(mappings(scene), 0);
 }
 
+/* Something in front of a block makes two sections of the region, and two watches: the second one's failure must not
+ * cost the guest what the first one had let go already. */
+static void test_a_refused_discard_keeps_the_block_in_every_section(void **state)
+{
+    Scene *scene = *state;
+    VfmDiscard *vm0 = scene->sparse->discard;
+    VfmRegion *hole = vfm_region_new("vga", VFM_REGION_IO, 0x20000, NULL, -1, 0);
+    VfmMapping mapping;
+
+    assert_int_not_equal(vfm_memory_map_place(scene->guest, hole, 0, 0x20000, 4 * GIB + 0xa0000, 1, NULL), 0);
+    assert_true(vfm_discard_populate(vm0, 0, BLOCK, NULL));
+    assert_true(map(scene, 0x1000, 0x1000, 4 * GIB + 0x1000, NULL));
+    assert_true(map(scene, 0x8000, 0x2000, 4 * GIB + 0x4000, NULL));
+    assert_true(map(scene, 0x100000, 0x1000, 4 * GIB + 0x100000, NULL));
+    for (unsigned n = 0; n < 3; n++) {
+        vfm_backend_record_fail(scene->backend, VFM_RECORD_UNMAP, n, 1, EIO);
+        assert_false(vfm_discard_discard(vm0, 0, BLOCK, NULL));
+        assert_int_equal(vfm_translation_pieces(scene->translation), 3);
+        assert_int_equal(vfm_translation_revoked(scene->translation), 0);
+        assert_int_equal(mappings(scene), 3);
+        assert_true(vfm_backend_record_find(scene->backend, 0x8000, &mapping));
+        assert_int_equal(mapping.size, 0x2000);
+        assert_ptr_equal(mapping.vaddr, scene->sparse->vaddr + 0x4000);
+    }
+    assert_true(vfm_discard_discard(vm0, 0, BLOCK, NULL));
+    assert_int_equal(vfm_translation_revoked(scene->translation), 3);
+    assert_int_equal(mappings(scene), 0);
+    vfm_region_unref(hole);
+}
+
+static bool agree(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error)
+{
+    return true;
+}
+
+static bool refuse(VfmDiscardListener *listener, uint64_t offset, uint64_t size, GError **error)
+{
+    g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE, "not now");
+    return false;
+}
+
+static void test_what_can_not_be_had_back_after_a_refusal_is_nowhere(void **state)
+{
+    static const VfmDiscardListenerOps ops = {.populate = agree, .discard = refuse};
+    Scene *scene = *state;
+    VfmDiscard *vm0 = scene->sparse->discard;
+    VfmDiscardListener listener = {&ops, 0, GIB};
+    g_autoptr(GError) error = NULL;
+
+    assert_true(vfm_discard_populate(vm0, 0, 2 * BLOCK, NULL));
+    assert_true(map(scene, 0, 2 * BLOCK, 4 * GIB, NULL));
+    assert_true(vfm_discard_add_listener(vm0, &listener, NULL));
+    vfm_backend_record_fail(scene->backend, VFM_RECORD_MAP, 0, 1, ENOMEM);
+    assert_false(vfm_discard_discard(vm0, 0, 2 * BLOCK, &error));
+    assert_non_null(strstr(error->message, "not now"));
+    assert_non_null(strstr(error->message, "could not take back"));
+    assert_int_equal(vfm_translation_pieces(scene->translation), 1);
+    assert_int_equal(vfm_translation_revoked(scene->translation), 1);
+    assert_int_equal(mappings(scene), 1);
+    assert_true(vfm_backend_record_find(scene->backend, BLOCK, NULL));
+    assert_true(map(scene, 0, 2 * BLOCK, 4 * GIB, NULL)); /* the guest can map it again: the block is in use */
+    assert_int_equal(mappings(scene), 2);
+    vfm_discard_remove_listener(vm0, &listener);
+}
+
+static void test_memory_that_went_is_let_go_even_if_an_unmap_fails(void **state)
+{
+    Scene *scene = *state;
+    unsigned id = scene->ram_id;
+
+    assert_true(map(scene, 0x10000, 0x1000, 0x300000, NULL));
+    assert_true(map(scene, 0x20000, 0x1000, 0x400000, NULL));
+    vfm_backend_record_fail(scene->backend, VFM_RECORD_UNMAP, 1, 1, EIO);
+    assert_true(vfm_memory_map_move(scene->guest, id, 8 * MIB, 0, NULL));
+    assert_int_equal(mappings(scene), 0);
+    assert_int_equal(vfm_translation_pieces(scene->translation), 0);
+}
+
 static void test_memory_that_moves_is_let_go_and_what_stays_stays(void **state)
 {
     Scene *scene = *state;
@@ -307,6 +385,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_no_memory_is_refused, begin, end),
         cmocka_unit_test_setup_teardown(test_discarded_blocks_are_refused_and_taken_back, begin, end),
         cmocka_unit_test_setup_teardown(test_an_unmap_that_fails_keeps_the_block, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_refused_discard_keeps_the_block_in_every_section, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_can_not_be_had_back_after_a_refusal_is_nowhere, begin, end),
+        cmocka_unit_test_setup_teardown(test_memory_that_went_is_let_go_even_if_an_unmap_fails, begin, end),
         cmocka_unit_test_setup_teardown(test_memory_that_moves_is_let_go_and_what_stays_stays, begin, end),
         cmocka_unit_test_setup_teardown(test_failure_at_the_nth_piece_leaves_the_table_before, begin, end),
         cmocka_unit_test_setup_teardown(test_late_devices_get_a_replay, begin, end),
