@@ -5,6 +5,7 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -58,6 +59,14 @@ static void judge(VfmJournal *journal, int status, uint64_t *last_messages, unsi
         g_usleep(WAIT_US);
 }
 
+/* QEMU's end is the end of all this, even if no worker gets as far as passing on its last words. */
+static bool qemu_is_gone(const VfmJournal *journal, const VfmSockets *sockets)
+{
+    struct pollfd slot = {.fd = sockets->pidfd, .events = POLLIN};
+
+    return vfm_journal_state(journal)->qemu_ended || (poll(&slot, 1, 0) == 1 && (slot.revents & POLLIN));
+}
+
 int vfm_supervisor_run(VfmJournal *journal, const VfmSockets *sockets, VfmTalkerNew talker_new, void *data)
 {
     uint64_t last_messages = 0;
@@ -81,5 +90,10 @@ int vfm_supervisor_run(VfmJournal *journal, const VfmSockets *sockets, VfmTalker
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
             return 0;
         judge(journal, status, &last_messages, &over_message, &in_a_row);
+        if (in_a_row >= CRASHES_IN_A_ROW && qemu_is_gone(journal, sockets)) {
+            vfm_log("QEMU has ended, and the mediator failed %u times over its last words: they are given up",
+                    in_a_row);
+            return 1;
+        }
     }
 }

@@ -12,5 +12,6 @@
 
 #include "worker.h"
 
-/* Runs workers until one ends by itself. Returns the exit status. @talker_new may be NULL. */
+/* Runs workers until one ends by itself, or none is able to although QEMU has ended. Returns the exit status.
+ * @talker_new may be NULL. */
 int vfm_supervisor_run(VfmJournal *journal, const VfmSockets *sockets, VfmTalkerNew talker_new, void *data);

@@ -403,8 +403,11 @@ static void test_no_request_is_lost_doubled_or_reordered(void **state)
     quiet = open_descriptors(world.supervisor);
     assert_true(quiet <= 7); /* standard ones, listener, QEMU's and the client's: none in flight was forgotten */
     peer_clear(&world.qemu);
-    while (peer_receive(&world.client))
-        ;
+    do {
+        struct pollfd slot = {.fd = world.client.socket, .events = POLLIN};
+
+        assert_int_equal(poll(&slot, 1, 20000), 1); /* the end of QEMU must end the monitor */
+    } while (peer_receive(&world.client));
     assert_int_equal(waitpid(world.supervisor, &status, 0), world.supervisor);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     peer_clear(&world.client);
@@ -414,10 +417,51 @@ static void test_no_request_is_lost_doubled_or_reordered(void **state)
     g_rand_free(world.rand);
 }
 
+/* Workers that never get through QEMU's last words must not keep the supervisor for ever. */
+static void test_the_end_of_qemu_is_the_end_of_all(void **state)
+{
+    g_autofree char *folder = g_dir_make_tmp("vfiomem-takeover-XXXXXX", NULL);
+    World world = {.path = g_build_filename(folder, "monitor", NULL)};
+    static const char event[] = "{\"timestamp\": {}, \"event\": \"NOISE\"}\r\n";
+    int qemu, status;
+    pid_t killed = 0, ended;
+
+    world.supervisor = start_supervisor(world.path, &qemu);
+    connect_client(&world);
+    assert_int_equal(send(qemu, GREETING, strlen(GREETING), 0), strlen(GREETING));
+    while (!strchr(world.client.in->str, '\n')) {
+        struct pollfd slot = {.fd = world.client.socket, .events = POLLIN};
+
+        assert_int_equal(poll(&slot, 1, 20000), 1);
+        assert_true(peer_receive(&world.client));
+    }
+    /* More than the client's socket holds, and the client reads no more: there are always last words to wait with. */
+    for (unsigned i = 0; i < 15000; i++)
+        assert_int_equal(send(qemu, event, strlen(event), 0), strlen(event));
+    close(qemu);
+    while ((ended = waitpid(world.supervisor, &status, WNOHANG)) == 0) {
+        pid_t worker = worker_of(world.supervisor);
+
+        if (worker > 0 && worker != killed && kill(worker, SIGKILL) == 0) {
+            killed = worker;
+            world.kills++;
+        }
+        assert_true(world.kills < 1000);
+    }
+    assert_int_equal(ended, world.supervisor);
+    assert_true(WIFEXITED(status));
+    print_message("%u workers killed\n", world.kills);
+    peer_clear(&world.client);
+    unlink(world.path);
+    rmdir(folder);
+    g_free(world.path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_request_is_lost_doubled_or_reordered),
+        cmocka_unit_test(test_the_end_of_qemu_is_the_end_of_all),
     };
 
     return cmocka_run_group_tests_name("takeover", tests, NULL, NULL);
