@@ -79,22 +79,29 @@ static bool on_check(VfmMapListener *listener, const GArray *removed, const GArr
     return true;
 }
 
-static bool on_add(VfmMapListener *listener, const VfmSection *place, GError **error)
+/* On the way @back of a failed change, ROM waits as well: it may be that it was not mapped before, because the kernel
+ * refused it, and must not take now what RAM had. */
+static bool add(VfmMapper *mapper, const VfmSection *place, bool back, GError **error)
 {
-    VfmMapper *mapper = of_listener(listener);
     VfmMapperSection *section;
     GArray *wanted, *left;
 
     if (!vfm_mapper_pieces(mapper, place, &wanted, &left, error))
         return false;
     section = vfm_mapper_section_new(mapper, place, wanted, left);
-    section->pending = place->region->kind == VFM_REGION_BAR;
+    section->pending =
+        place->region->kind == VFM_REGION_BAR || (back && place->region->kind == VFM_REGION_ROM && !section->sparse);
     if (!section->pending && !vfm_mapper_section_map(section, false, error)) {
         vfm_mapper_section_free(section);
         return false;
     }
     g_ptr_array_insert(mapper->sections, (int)vfm_mapper_find(mapper, place->address), section);
     return true;
+}
+
+static bool on_add(VfmMapListener *listener, const VfmSection *place, GError **error)
+{
+    return add(of_listener(listener), place, false, error);
 }
 
 static bool on_remove(VfmMapListener *listener, const VfmSection *place, GError **error)
@@ -163,7 +170,7 @@ static bool on_restore(VfmMapListener *listener, const VfmSection *place, GError
         g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE,
                     "%s: %s at 0x%" G_GINT64_MODIFIER "x: another mapping there can't be taken away",
                     vfm_container_name(mapper->container), place->region->name, place->address);
-    else if (on_add(listener, place, error))
+    else if (add(mapper, place, true, error))
         return true;
     section = vfm_mapper_section_new(mapper, place, vfm_ranges_new(), g_array_new(FALSE, FALSE, sizeof(VfmLeft)));
     vfm_mapper_section_lose(section);
@@ -210,7 +217,7 @@ static void on_end(VfmMapListener *listener, bool kept)
         drop_stale(mapper);
     for (unsigned i = 0; i < mapper->sections->len; i++) {
         if (section_at(mapper, i)->pending)
-            vfm_mapper_section_map(section_at(mapper, i), true, NULL); /* of a BAR: never fails */
+            vfm_mapper_section_map(section_at(mapper, i), true, NULL); /* of a BAR or ROM: never fails */
         section_at(mapper, i)->pending = false;
     }
     retry_lost(mapper);

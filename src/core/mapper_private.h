@@ -23,7 +23,7 @@ typedef struct {
     bool listening; /* to whichever of the two the region has */
     bool sparse;    /* one mapping per block */
     bool refused;   /* its removal failed in this transaction: stale, if the map does not have it in the end */
-    bool pending;   /* a peer's BAR: mapped at the end of the transaction, when RAM has what it needs */
+    bool pending;   /* BAR, restored ROM: mapped at the end of the transaction, when RAM has what it needs */
     GArray *wanted; /* of VfmIovaRange: whole pages that may be mapped, ascending, not touching across a gap */
     GArray *pieces; /* of VfmIovaRange: those of @wanted that are mapped, block by block or whole */
     GArray *left;   /* of VfmLeft */

@@ -466,6 +466,36 @@ static void test_what_is_lost_on_the_way_back_is_listed_and_tried_again(void **s
     scene_free(&scene);
 }
 
+/* ROM that the kernel refused must not be first on the way back: it would take what RAM had. */
+static void test_refused_rom_takes_nothing_from_ram_on_the_way_back(void **state)
+{
+    VfmRecordOptions record = {.memlock = VFM_SOME(MIB)};
+    Scene scene = scene_new(&record, NULL);
+    g_autoptr(GArray) reserved = g_array_new(FALSE, FALSE, sizeof(VfmReserved));
+    VfmReserved over_rom = {GIB, GIB + 64 * KIB - 1, VFM_RESERVED_RESERVED};
+    VfmRegion *more = vfm_region_new("more", VFM_REGION_RAM, MIB + 4 * KIB, (void *)(16 * TIB), 7, 0);
+    unsigned ram, rom;
+
+    g_array_append_val(reserved, over_rom);
+    assert_true(attach(&scene, "a", NULL, NULL));
+    assert_true(attach(&scene, "b", reserved, NULL));
+    ram = place(&scene, "ram", VFM_REGION_RAM, 0, MIB);
+    rom = place(&scene, "rom", VFM_REGION_ROM, GIB, 64 * KIB);
+    assert_true(vfm_container_detach(scene.container, "b", NULL)); /* now it could be reached, without memory for it */
+    assert_mapped(&scene, "0+100000:0/3 ");
+    assert_left(&scene, "rom:failed@40000000+10000 ");
+
+    vfm_memory_map_begin(scene.map);
+    vfm_memory_map_remove(scene.map, ram, NULL);
+    vfm_memory_map_remove(scene.map, rom, NULL);
+    vfm_memory_map_place(scene.map, more, 0, more->size, 2 * GIB, 0, NULL);
+    assert_false(vfm_memory_map_commit(scene.map, NULL));
+    assert_mapped(&scene, "0+100000:0/3 ");
+    assert_left(&scene, "rom:failed@40000000+10000 ");
+    vfm_region_unref(more);
+    scene_free(&scene);
+}
+
 static void test_lost_blocks_are_whole_again_after_their_discard(void **state)
 {
     Scene scene = scene_new(NULL, NULL);
@@ -660,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_failure_at_the_nth_map_leaves_the_state_before),
         cmocka_unit_test(test_a_transaction_that_fails_anywhere_leaves_the_map_before),
         cmocka_unit_test(test_what_is_lost_on_the_way_back_is_listed_and_tried_again),
+        cmocka_unit_test(test_refused_rom_takes_nothing_from_ram_on_the_way_back),
         cmocka_unit_test(test_lost_blocks_are_whole_again_after_their_discard),
         cmocka_unit_test(test_the_budget_error_names_the_block_that_fits),
         cmocka_unit_test(test_a_kernel_that_has_less_than_it_said),
