@@ -132,8 +132,8 @@ for how in 'kill -SEGV $$' 'kill -ABRT $$' 'exit 3' 'exit 1' 'echo "libxml2.so.2
     check "driver ends with '$how': a plain domain starts" virsh start plain
     check "one with a device is refused" fails_with 'vfiomem: the check itself failed: .*a PCI <hostdev>' virsh start balloon
 done
-install_entry --driver /nonexistent
-check "driver missing: one with a device is refused" fails_with 'nonexistent.*No such file' virsh start balloon
+install_entry --driver /run/no-such-driver
+check "driver missing: one with a device is refused" fails_with 'no-such-driver.*No such file' virsh start balloon
 broken 'kill -SEGV $$'
 check "driver crashing: the daemon restarts" daemon_restart
 check "and the plain guest runs on" guest_settled plain
