@@ -61,13 +61,19 @@ locked_is() { [ "$(locked "$(helper)")" = "$1" ]; }
 locked_between() { local l; l=$(locked "$(helper)"); echo "locked: $l"; [ "$l" -ge "$1" ] && [ "$l" -le "$2" ]; }
 status() { virsh qemu-monitor-command "$1" '{"execute":"vfiomem-query-status"}'; }
 status_number() { status "$1" | grep -o "\"$2\":[0-9]*" | head -n 1 | cut -d: -f2; }
-tell_guest() { printf '%s\n' "$2" | timeout 5 socat -t 1 - "UNIX-CONNECT:/run/$1.serial" > /dev/null 2>&1; }
+tell_guest() { printf '%s\n' "$2" | timeout 10 socat -t 2 - "UNIX-CONNECT:/run/$1.serial" > /dev/null || echo "no console of $1"; }
 guest_said() { tr -d '\r' < "/run/$1.log" | grep -q "$2"; }
 guest_said_times() { [ "$(tr -d '\r' < "/run/$1.log" | grep -c "$2")" -ge "$3" ]; }
-edu_works() { tell_guest "$1" edu; wait_for 60 guest_said_times "$1" '^edu ok' "$2"; }
+# The guest's first edu does DMA, for the N-th time in this guest's life. A guest in a guest takes its time.
+edu_works() {
+    tell_guest "$1" edu-guest
+    wait_for 90 guest_said_times "$1" '^edu ok' "$2" && return 0
+    echo "the guest's last words:"; tail -c 600 "/run/$1.log"; ls -l "/run/$1".*
+    return 1
+}
 
 # The guest's N-th edu; Linux may still be looking for it.
-edu_number() { local n; n=$(tr -d '\r' < /run/demo.log | grep -c '^edu ok'); tell_guest demo "edu $1"; wait_for 5 guest_said_times demo '^edu ok' $((n + 1)); }
+edu_number() { local n; n=$(tr -d '\r' < /run/demo.log | grep -c '^edu ok'); tell_guest demo "edu-guest $1"; wait_for 5 guest_said_times demo '^edu ok' $((n + 1)); }
 bound_to_vfio() { [ "$(basename "$(readlink "/sys/bus/pci/devices/$1/driver")")" = vfio-pci ]; }
 
 # --- what can't work is said, before anything starts
