@@ -13,6 +13,7 @@
 
 #include "backend_iommufd.h"
 #include "backend_type1.h"
+#include "devices_wire.h"
 #include "host_read.h"
 #include "log.h"
 #include "pci_device.h"
@@ -41,6 +42,8 @@ struct VfmDeviceServer {
     GHashTable *groups; /* number -> descriptor: a group can be opened once */
     int ended;          /* eventfd: a session ended */
     unsigned sockets;   /* so far, for names */
+    VfmDeviceServerNotice notice;
+    gpointer notice_data;
 };
 
 VfmDeviceServer *vfm_device_server_new(const VfmDeviceServerOptions *options)
@@ -50,6 +53,8 @@ VfmDeviceServer *vfm_device_server_new(const VfmDeviceServerOptions *options)
 
     server->folder = g_strdup(options->folder);
     server->qemu_pid = options->qemu_pid;
+    server->notice = options->notice;
+    server->notice_data = options->notice_data;
     server->wanted = options->policy->backend;
     server->budget = options->policy->budget_mappings;
     if (options->policy->windows && options->policy->windows->len) {
@@ -69,9 +74,23 @@ VfmDeviceServer *vfm_device_server_new(const VfmDeviceServerOptions *options)
     return server;
 }
 
-static void notice(const char *device, const char *text, gpointer data)
+static void tell(const VfmDeviceServer *server, const char *action, const char *device, const char *text)
 {
+    if (server->notice)
+        server->notice(action, device, text, server->notice_data);
+}
+
+static void notice(VfmPciNotice kind, const char *device, const char *text, gpointer data)
+{
+    static const char *const actions[] = {
+        [VFM_PCI_HELD] = VFM_DEVICES_HELD,
+        [VFM_PCI_RELEASED] = VFM_DEVICES_RELEASED,
+        [VFM_PCI_FAILED] = VFM_DEVICES_FAILED,
+        [VFM_PCI_LOST] = VFM_DEVICES_LOST,
+    };
+
     vfm_log("%s: %s", device, text);
+    tell(data, actions[kind], device, text);
 }
 
 /* --- the container */
@@ -271,6 +290,7 @@ static void reap(VfmDeviceServer *server)
         if (!served->session || !vfm_vfu_session_ended(served->session))
             continue;
         g_ptr_array_remove_index(server->served, i);
+        tell(server, VFM_DEVICES_LEFT, served->address, "QEMU hung up");
         served_free(server, served);
     }
     close_idle_groups(server);
@@ -296,7 +316,7 @@ const char *vfm_device_server_add(VfmDeviceServer *server, const char *address, 
     vfm_guest_dma_lock(server->dma);
     fd = vfm_container_device_fd(server->container, address);
     vfm_guest_dma_unlock(server->dma);
-    served->device = vfm_pci_device_new(address, fd, server->dma, notice, NULL, error);
+    served->device = vfm_pci_device_new(address, fd, server->dma, notice, server, error);
     if (served->device)
         served->listener = listen_at(served->path, error);
     if (served->listener < 0) {
@@ -304,6 +324,7 @@ const char *vfm_device_server_add(VfmDeviceServer *server, const char *address, 
         return NULL;
     }
     g_ptr_array_add(server->served, served);
+    tell(server, VFM_DEVICES_SERVED, address, served->path);
     return served->path;
 }
 
@@ -315,6 +336,7 @@ bool vfm_device_server_forget(VfmDeviceServer *server, const char *path)
         if (strcmp(served->path, path) != 0 || served->session)
             continue;
         g_ptr_array_remove_index(server->served, i);
+        tell(server, VFM_DEVICES_LEFT, served->address, "QEMU did not take it");
         served_free(server, served);
         close_idle_groups(server);
         return true;
@@ -413,8 +435,8 @@ char *vfm_device_server_status(VfmDeviceServer *server)
     for (unsigned i = 0; i < server->served->len; i++) {
         const Served *served = server->served->pdata[i];
 
-        g_string_append_printf(out, "%s{\"address\":\"%s\",\"connected\":%s,\"held\":%s}", i ? "," : "",
-                               served->address, served->session ? "true" : "false",
+        g_string_append_printf(out, "%s{\"address\":\"%s\",\"socket\":\"%s\",\"connected\":%s,\"held\":%s}",
+                               i ? "," : "", served->address, served->path, served->session ? "true" : "false",
                                vfm_pci_device_held(served->device) ? "true" : "false");
     }
     g_string_append(out, "]}");

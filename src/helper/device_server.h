@@ -20,10 +20,15 @@
 
 typedef struct VfmDeviceServer VfmDeviceServer;
 
+/* Something happened to a device: @action and what @text is are those of devices_wire.h. From any thread. */
+typedef void (*VfmDeviceServerNotice)(const char *action, const char *device, const char *text, gpointer data);
+
 typedef struct {
-    const char *folder;      /* for sockets: exists, private */
-    int qemu_pid;            /* the only peer that is served */
-    const VfmPolicy *policy; /* backend, budget, windows */
+    const char *folder;           /* for sockets: exists, private */
+    int qemu_pid;                 /* the only peer that is served */
+    const VfmPolicy *policy;      /* backend, budget, windows */
+    VfmDeviceServerNotice notice; /* may be NULL */
+    gpointer notice_data;
 } VfmDeviceServerOptions;
 
 /* The options are copied. Never fails: the kernel is asked with the first device. */

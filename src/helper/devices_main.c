@@ -8,8 +8,7 @@
  *   vfiomem-helper-devices --control-fd=N --ready-fd=N --qemu-pid=PID --folder=DIR [--policy=TEXT] ADDRESS...
  *
  * On the ready descriptor: one line "socket PATH" for each address in order and "ready", or "error TEXT".
- * On the control socket (SOCK_SEQPACKET; the mediator's): "add ADDRESS" is answered "socket PATH" or "error TEXT",
- * "forget PATH" is answered "ok" or "error TEXT", "status" is answered with JSON.
+ * What is said on the control socket to the mediator: devices_wire.h.
  */
 #include <errno.h>
 #include <poll.h>
@@ -23,11 +22,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "device_server.h"
+#include "devices_control.h"
 #include "log.h"
 #include "policy_text.h"
-
-enum { MAX_REQUEST = 4096 };
 
 typedef struct {
     int control, ready, qemu_pid;
@@ -61,36 +58,10 @@ static bool read_options(int argc, char **argv, Options *options, GError **error
     return true;
 }
 
-/* One request of the mediator. False: it is gone. */
-static bool answer(VfmDeviceServer *server, int control)
-{
-    char request[MAX_REQUEST + 1];
-    g_autoptr(GError) error = NULL;
-    g_autofree char *reply = NULL;
-    ssize_t n = recv(control, request, MAX_REQUEST, MSG_DONTWAIT);
-
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
-    if (n == 0)
-        return false;
-    request[n] = '\0';
-    if (g_str_has_prefix(request, "add ")) {
-        const char *path = vfm_device_server_add(server, request + 4, &error);
-
-        reply = path ? g_strdup_printf("socket %s", path) : g_strdup_printf("error %s", error->message);
-    } else if (g_str_has_prefix(request, "forget ")) {
-        reply = g_strdup(vfm_device_server_forget(server, request + 7) ? "ok" : "error no such socket is waiting");
-    } else if (strcmp(request, "status") == 0) {
-        reply = vfm_device_server_status(server);
-    } else {
-        reply = g_strdup("error unknown request");
-    }
-    return send(control, reply, strlen(reply), MSG_NOSIGNAL) >= 0;
-}
-
 static void serve(VfmDeviceServer *server, int control, int pidfd)
 {
     g_autoptr(GArray) slots = g_array_new(false, false, sizeof(struct pollfd));
+    VfmDevicesControl requests = {0};
     bool qemu_lives = true;
 
     while (qemu_lives) {
@@ -111,15 +82,18 @@ static void serve(VfmDeviceServer *server, int control, int pidfd)
             if (i == 0)
                 qemu_lives = false;
             else if (i == 1) {
-                if (!answer(server, control)) {
-                    close(control);
-                    control = -1;
-                }
+                if (!vfm_devices_control_serve(&requests, control, server))
+                    control = -1; /* events go to nobody then; closing would make the number somebody else's */
             } else {
                 vfm_device_server_ready(server, ready->fd);
             }
         }
     }
+}
+
+static void notice(const char *action, const char *device, const char *text, gpointer data)
+{
+    vfm_devices_control_tell(GPOINTER_TO_INT(data), action, device, text);
 }
 
 static bool tell(int fd, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -182,8 +156,11 @@ int main(int argc, char **argv)
              g_strerror(errno));
         return 1;
     }
-    server = vfm_device_server_new(
-        &(VfmDeviceServerOptions){.folder = options.folder, .qemu_pid = options.qemu_pid, .policy = &policy});
+    server = vfm_device_server_new(&(VfmDeviceServerOptions){.folder = options.folder,
+                                                             .qemu_pid = options.qemu_pid,
+                                                             .policy = &policy,
+                                                             .notice = notice,
+                                                             .notice_data = GINT_TO_POINTER(options.control)});
     if (start(server, &options)) {
         close(options.ready);
         serve(server, options.control, pidfd);

@@ -2,6 +2,7 @@
 #include "guarding.h"
 
 #include "device_rewrite.h"
+#include "devices_wire.h"
 #include "emulator_devices.h"
 #include "error.h"
 #include "guard.h"
@@ -22,12 +23,12 @@
 
 /* The process that maps opens and resets a device before it answers. */
 #define DEVICES_ANSWER_MS 30000
-#define DEVICES_ANSWER_MAX 65536
 
 typedef struct {
     VfmJournal *journal;
     int limits;          /* /proc/PID/limits of QEMU, -1: not readable */
     int devices;         /* to vfiomem-helper-devices in helper mode, else -1 */
+    uint64_t requests;   /* to it, so far */
     unsigned timeout_ms; /* of a device's answers to QEMU */
 } Process;
 
@@ -108,24 +109,31 @@ static unsigned get_version(void *data)
 /* One request to the process that maps, and its answer; to be freed. NULL if it is gone or does not answer in time. */
 static char *ask_devices(Process *process, const char *request)
 {
-    struct pollfd slot = {.fd = process->devices, .events = POLLIN};
-    g_autofree char *answer = g_malloc(DEVICES_ANSWER_MAX + 1);
-    ssize_t n;
-    int ready;
+    gint64 until = g_get_monotonic_time() + DEVICES_ANSWER_MS * G_TIME_SPAN_MILLISECOND;
+    g_autofree char *line = g_strdup_printf("%" G_GUINT64_FORMAT " %s\n", ++process->requests, request);
+    g_autofree char *packet = g_malloc(VFM_DEVICES_LINE_MAX + 1);
 
-    if (sendto(process->devices, request, strlen(request), MSG_NOSIGNAL, NULL, 0) < 0)
+    if (sendto(process->devices, line, strlen(line), MSG_NOSIGNAL, NULL, 0) < 0)
         return NULL;
-    do
-        ready = poll(&slot, 1, DEVICES_ANSWER_MS);
-    while (ready < 0 && errno == EINTR);
-    n = ready == 1 ? recvfrom(process->devices, answer, DEVICES_ANSWER_MAX, 0, NULL, NULL) : -1;
-    if (n <= 0) {
-        /* A late answer would be taken for the next one's. */
-        process->devices = -1;
-        return NULL;
+    for (;;) {
+        struct pollfd slot = {.fd = process->devices, .events = POLLIN};
+        gint64 left = (until - g_get_monotonic_time()) / G_TIME_SPAN_MILLISECOND;
+        char *end;
+        ssize_t n;
+
+        if (left <= 0 || (poll(&slot, 1, (int)left) < 0 && errno != EINTR))
+            return NULL;
+        if (!slot.revents)
+            continue;
+        n = recvfrom(process->devices, packet, VFM_DEVICES_LINE_MAX, 0, NULL, NULL);
+        if (n <= 0)
+            return NULL;
+        packet[n] = '\0';
+        /* Events, and answers to what was given up waiting for. */
+        if (g_ascii_strtoull(packet, &end, 10) != process->requests || *end != ' ')
+            continue;
+        return g_strndup(end + 1, strcspn(end + 1, "\n"));
     }
-    answer[n] = '\0';
-    return g_steal_pointer(&answer);
 }
 
 static void forget_device(void *data, const char *socket)

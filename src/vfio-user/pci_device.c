@@ -43,9 +43,9 @@ static bool config_access(VfmPciDevice *device, bool write, uint64_t offset, voi
     return false;
 }
 
-static void tell(VfmPciDevice *device, const char *format, ...) G_GNUC_PRINTF(2, 3);
+static void tell(VfmPciDevice *device, VfmPciNotice kind, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
-static void tell(VfmPciDevice *device, const char *format, ...)
+static void tell(VfmPciDevice *device, VfmPciNotice kind, const char *format, ...)
 {
     g_autofree char *text = NULL;
     va_list args;
@@ -55,7 +55,7 @@ static void tell(VfmPciDevice *device, const char *format, ...)
     va_start(args, format);
     text = g_strdup_vprintf(format, args);
     va_end(args);
-    device->notice(device->name, text, device->notice_data);
+    device->notice(kind, device->name, text, device->notice_data);
 }
 
 /* Sets the device's bus mastering to what it may be: the guest's wish, unless held. */
@@ -85,7 +85,7 @@ static bool before_use(VfmPciDevice *device, GError **error)
         g_atomic_int_set(&device->held, 0);
         return false;
     }
-    tell(device,
+    tell(device, VFM_PCI_HELD,
          "kept from DMA: guest memory %#" G_GINT64_MODIFIER "x-%#" G_GINT64_MODIFIER
          "x could not be mapped for it, and QEMU goes on without",
          first->start, first->last);
@@ -103,9 +103,10 @@ static void after_change(VfmPciDevice *device, uint64_t start, uint64_t last)
 
         g_atomic_int_set(&device->held, 0);
         if (write_bus_master(device, &error))
-            tell(device, "may do DMA again: all guest memory is mapped for it");
+            tell(device, VFM_PCI_RELEASED, "may do DMA again: all guest memory is mapped for it");
         else
-            tell(device, "all guest memory is mapped for it again, but letting it do DMA failed: %s", error->message);
+            tell(device, VFM_PCI_FAILED, "all guest memory is mapped for it again, but letting it do DMA failed: %s",
+                 error->message);
     }
 }
 
@@ -263,7 +264,7 @@ static bool dma_map(VfmVfuDevice *vfu, const VfmVfuDmaMap *map, int fd, GError *
         return true;
     }
     vfm_ranges_add(device->failed, map->address, last);
-    tell(device, "%s", local->message);
+    tell(device, VFM_PCI_FAILED, "%s", local->message);
     g_propagate_error(error, g_steal_pointer(&local));
     return false;
 }
@@ -271,9 +272,13 @@ static bool dma_map(VfmVfuDevice *vfu, const VfmVfuDmaMap *map, int fd, GError *
 static bool dma_unmap(VfmVfuDevice *vfu, uint64_t address, uint64_t size, uint64_t *unmapped, GError **error)
 {
     VfmPciDevice *device = of(vfu);
+    g_autoptr(GError) local = NULL;
 
-    if (!vfm_guest_dma_unmap(device->client, address, size, unmapped, error))
+    if (!vfm_guest_dma_unmap(device->client, address, size, unmapped, &local)) {
+        tell(device, VFM_PCI_FAILED, "%s", local->message); /* QEMU prints it and goes on */
+        g_propagate_error(error, g_steal_pointer(&local));
         return false;
+    }
     after_change(device, address, size > UINT64_MAX - address ? UINT64_MAX : address + (size - 1));
     return true;
 }
@@ -300,7 +305,7 @@ static void gone(VfmVfuDevice *vfu, const GError *why)
         ioctl(device->fd, VFIO_DEVICE_RESET);
     g_clear_pointer(&device->client, vfm_guest_dma_leave);
     if (why)
-        tell(device, "its connection to QEMU ended: %s", why->message);
+        tell(device, VFM_PCI_LOST, "its connection to QEMU ended: %s", why->message);
 }
 
 static const VfmVfuDeviceOps device_ops = {

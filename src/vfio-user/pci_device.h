@@ -25,8 +25,15 @@
 
 typedef struct VfmPciDevice VfmPciDevice;
 
-/* One line for a person: the device was held, or let go. From the session's thread. */
-typedef void (*VfmPciDeviceNotice)(const char *device, const char *text, gpointer data);
+typedef enum {
+    VFM_PCI_HELD,     /* kept from DMA */
+    VFM_PCI_RELEASED, /* may do DMA again */
+    VFM_PCI_FAILED,   /* memory was not mapped, or not unmapped */
+    VFM_PCI_LOST      /* its client broke the connection: the guest has it no more */
+} VfmPciNotice;
+
+/* What happened, and one line of it for a person. From the session's thread. */
+typedef void (*VfmPciDeviceNotice)(VfmPciNotice kind, const char *device, const char *text, gpointer data);
 
 /* @name ("0000:01:00.0", copied), its descriptor @fd and the guest's @dma are borrowed. Errors: VFM_SYSTEM_ERROR if the
  * kernel does not describe the device; VFM_INPUT_UNSUPPORTED if it is no PCI device. */
