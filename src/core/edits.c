@@ -7,7 +7,7 @@
  */
 #include "amount.h"
 #include "block_choice.h"
-#include "libvirt_sizes.h"
+#include "size_rounding.h"
 #include "memory_backend.h"
 #include "negotiation.h"
 
@@ -75,8 +75,8 @@ static void edit_hard_limit(GPtrArray *edits, const VfmPlan *plan, const VfmDoma
 {
     static const VfmFindingId causes[] = {VFM_FINDING_MEMLOCK_HARD_LIMIT, VFM_FINDING_MEMLOCK_UNCOUNTED,
                                           VFM_FINDING_MEMLOCK_HOTPLUG};
-    uint64_t memory = vfm_libvirt_total_memory(domain);
-    VfmMaybe max = vfm_libvirt_max_memory(domain);
+    uint64_t memory = vfm_rounded_total_memory(domain);
+    VfmMaybe max = vfm_rounded_max_memory(domain);
 
     if (max.set)
         memory = MAX(memory, max.value);

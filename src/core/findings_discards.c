@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "amount.h"
-#include "libvirt_sizes.h"
+#include "size_rounding.h"
 #include "negotiation.h"
 
 #define TYPE1_GRANULES 65535
@@ -98,7 +98,7 @@ static void find_confidential(VfmNegotiation *n)
         vfm_note(n, VFM_FINDING_CONFIDENTIAL_PASSTHROUGH, domain->launch_security_line,
                  g_strdup("use QEMU 10.1 or newer, with iommufd"),
                  "%s guests require discards that assigned devices forbid: QEMU before 10.1 refuses the device", type);
-    else if (type1 && vfm_libvirt_total_memory(domain) / (4 * VFM_KIB) > TYPE1_GRANULES)
+    else if (type1 && vfm_rounded_total_memory(domain) / (4 * VFM_KIB) > TYPE1_GRANULES)
         vfm_note(n, VFM_FINDING_CONFIDENTIAL_PASSTHROUGH, domain->launch_security_line,
                  g_strdup("assign the devices through iommufd (<driver iommufd='yes'/>, libvirt 12.1)"),
                  "%s guests are mapped in granules of 4 KiB, which a type1 container can't hold%s", type,

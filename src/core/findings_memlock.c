@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* findings_memlock.c - is the locked memory the devices need allowed, now and after hot-plug. */
 #include "amount.h"
-#include "libvirt_sizes.h"
+#include "size_rounding.h"
 #include "negotiation.h"
 
 static bool only_on_demand(const VfmPlan *plan)
@@ -68,8 +68,8 @@ void vfm_find_memlock(VfmNegotiation *n)
 {
     const VfmDomain *domain = n->domain;
     const VfmPlan *plan = n->plan;
-    uint64_t total = vfm_libvirt_total_memory(domain), full = total;
-    VfmMaybe max = vfm_libvirt_max_memory(domain);
+    uint64_t total = vfm_rounded_total_memory(domain), full = total;
+    VfmMaybe max = vfm_rounded_max_memory(domain);
     unsigned contexts = pinning(plan);
     VfmSeverity severity = only_on_demand(plan) ? VFM_WARNING : VFM_ERROR;
     g_autofree char *required = vfm_amount(plan->memlock_required);

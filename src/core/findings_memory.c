@@ -7,7 +7,7 @@
 
 #include "amount.h"
 #include "block_choice.h"
-#include "libvirt_sizes.h"
+#include "size_rounding.h"
 #include "memory_backend.h"
 #include "negotiation.h"
 
@@ -168,7 +168,7 @@ static void find_maximum(VfmNegotiation *n)
         if (!line && dimms > slots)
             line = device->line;
         if (result == VFM_PLACE_NO_REGION || result == VFM_PLACE_TOO_BIG) {
-            g_autofree char *need = vfm_amount(vfm_libvirt_total_memory(domain));
+            g_autofree char *need = vfm_amount(vfm_rounded_total_memory(domain));
             g_autofree char *have = domain->max_memory.set ? vfm_amount(domain->max_memory.value) : g_strdup("not set");
 
             vfm_note(n, VFM_FINDING_MEMORY_MAXIMUM, device->line,
@@ -283,7 +283,7 @@ static void find_hugepages(VfmNegotiation *n)
 
 static void find_host_memory(VfmNegotiation *n)
 {
-    uint64_t total = vfm_libvirt_total_memory(n->domain);
+    uint64_t total = vfm_rounded_total_memory(n->domain);
     g_autofree char *all = vfm_amount(total);
     g_autofree char *have = NULL;
 

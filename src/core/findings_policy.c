@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "amount.h"
-#include "libvirt_sizes.h"
+#include "size_rounding.h"
 #include "memory_backend.h"
 #include "negotiation.h"
 
@@ -144,7 +144,7 @@ static void find_resize(VfmNegotiation *n)
     const VfmDomain *domain = n->domain;
     const VfmPolicy *policy = &domain->policy;
     unsigned line = line_of(policy->resize_line, policy);
-    uint64_t total = vfm_libvirt_total_memory(domain);
+    uint64_t total = vfm_rounded_total_memory(domain);
     g_autofree char *all = vfm_amount(total);
     g_autofree char *boot = vfm_amount(domain->boot);
     g_autofree char *min = vfm_amount(policy->resize_min.value);

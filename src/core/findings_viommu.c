@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* findings_viommu.c - what a virtual IOMMU changes for assigned devices. */
 #include "amount.h"
-#include "libvirt_sizes.h"
+#include "size_rounding.h"
 #include "machine_version.h"
 #include "negotiation.h"
 
@@ -99,7 +99,7 @@ static void find_memlock_share(VfmNegotiation *n, const VfmIommu *iommu, unsigne
 {
     const VfmPlan *plan = n->plan;
     g_autofree char *required = vfm_amount(plan->memlock_required);
-    g_autofree char *memory = vfm_amount(vfm_libvirt_total_memory(n->domain));
+    g_autofree char *memory = vfm_amount(vfm_rounded_total_memory(n->domain));
 
     if (devices < 2 || (plan->memlock_limit.set && plan->memlock_required > plan->memlock_limit.value))
         return; /* one device costs nothing extra; too little is an error of its own */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "amount.h"
-#include "libvirt_sizes.h"
+#include "size_rounding.h"
 #include "machine_version.h"
 #include "memory_backend.h"
 
@@ -41,7 +41,7 @@ static void add_ram(VfmLayout *layout, const VfmDomain *domain, uint64_t start, 
     for (guint i = 0; i < domain->cells->len; i++) {
         const VfmCell *cell = &g_array_index(domain->cells, VfmCell, i);
         uint64_t low = MAX(from, cell_start);
-        uint64_t cell_end = cell_start + vfm_libvirt_cell_size(domain, cell);
+        uint64_t cell_end = cell_start + vfm_rounded_cell_size(domain, cell);
         uint64_t high = MIN(from + size, cell_end);
 
         if (low < high) {
@@ -79,7 +79,7 @@ static uint64_t sgx_size(const VfmDomain *domain)
 static void place_region(VfmLayout *layout, const VfmDomain *domain, uint64_t ram_end, uint64_t ram)
 {
     uint64_t slots = domain->slots.set ? domain->slots.value : 0;
-    VfmMaybe max = vfm_libvirt_max_memory(domain);
+    VfmMaybe max = vfm_rounded_max_memory(domain);
 
     if (!max.set || max.value <= ram)
         return;
@@ -93,7 +93,7 @@ static void pc_layout(VfmLayout *layout, const VfmDomain *domain, uint64_t ram)
 {
     unsigned version = vfm_machine_version(domain->machine_name);
     uint64_t low = pc_low(domain->machine, ram), high = ram - low, sgx = sgx_size(domain), hole;
-    VfmMaybe max = vfm_libvirt_max_memory(domain);
+    VfmMaybe max = vfm_rounded_max_memory(domain);
     bool hotplug = max.set && max.value > ram;
 
     layout->above_4g = FOUR_GIB;
@@ -246,7 +246,7 @@ static void place_devices(VfmLayout *layout, const VfmDomain *domain, const VfmH
         VfmMemoryBackend backend = vfm_memory_backend(domain, device, host);
         VfmPlace where = {.result = VFM_PLACE_UNKNOWN, .align = backend.align};
 
-        where.size = vfm_libvirt_device_size(domain, device);
+        where.size = vfm_rounded_device_size(domain, device);
 
         if (device->model == VFM_MEM_NVDIMM && device->label.set && device->label.value < where.size)
             where.size -= device->label.value;
@@ -277,7 +277,7 @@ static void place_devices(VfmLayout *layout, const VfmDomain *domain, const VfmH
 void vfm_layout_init(VfmLayout *layout, const VfmDomain *domain, const VfmPlanOptions *options, const uint64_t *blocks)
 {
     /* No machine has 56 address bits: sums below stay far from wrapping. */
-    uint64_t ram = MIN(vfm_libvirt_boot_size(domain), UINT64_C(1) << 56);
+    uint64_t ram = MIN(vfm_rounded_boot_size(domain), UINT64_C(1) << 56);
     bool x86 = domain->arch == VFM_ARCH_X86_64 || domain->arch == VFM_ARCH_I686;
 
     memset(layout, 0, sizeof(*layout));

@@ -9,7 +9,7 @@
  * fail. docs/negotiation.md has both with their sources.
  */
 #include "amount.h"
-#include "libvirt_sizes.h"
+#include "size_rounding.h"
 #include "negotiation.h"
 
 #define LIBVIRT_SLACK VFM_GIB                 /* libvirt's flat allowance for MMIO */
@@ -97,7 +97,7 @@ void vfm_negotiate_memlock(VfmNegotiation *n)
         /* a formula of its own that is generous to the IOMMU tables; not modelled, so no limit is claimed */
     } else if (factor) {
         plan->memlock_set = true;
-        plan->memlock_limit = VFM_SOME(vfm_add(vfm_mul(factor, vfm_libvirt_counted_memory(domain)), LIBVIRT_SLACK));
+        plan->memlock_limit = VFM_SOME(vfm_add(vfm_mul(factor, vfm_rounded_counted_memory(domain)), LIBVIRT_SLACK));
     } else if (plan->memlock_required) {
         plan->memlock_limit = VFM_SOME(SERVICE_LIMIT);
     }

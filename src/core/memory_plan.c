@@ -8,7 +8,7 @@
  */
 #include "amount.h"
 #include "blocks.h"
-#include "libvirt_sizes.h"
+#include "size_rounding.h"
 #include "memory_backend.h"
 #include "negotiation.h"
 
@@ -41,7 +41,7 @@ static VfmPlanMemory *describe(const VfmNegotiation *n, const VfmMemoryDevice *d
     memory->model = device->model;
     memory->node = device->node;
     memory->size = device->size;
-    memory->actual = vfm_libvirt_device_size(n->domain, device);
+    memory->actual = vfm_rounded_device_size(n->domain, device);
     memory->requested = device->requested;
     memory->line = device->line;
     memory->requested_fixed = device->requested.set ? device->requested.value : 0;

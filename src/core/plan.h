@@ -48,7 +48,7 @@ typedef struct {
     VfmMemoryModel model;
     VfmMaybe node;
     uint64_t size;   /* as written */
-    uint64_t actual; /* what libvirt gives to QEMU: rounded up (libvirt_sizes.h); all numbers below count with it */
+    uint64_t actual; /* what libvirt gives to QEMU: rounded up (size_rounding.h); all numbers below count with it */
     VfmMaybe requested;
     VfmMaybe block; /* as written, or what QEMU will choose when absent */
     bool block_implicit;
