@@ -125,5 +125,5 @@ int main(void)
         cmocka_unit_test(test_ring_groups_by_offset_and_wraps),
     };
 
-    return cmocka_run_group_tests_name("qmp-fdpass", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("fdpass", tests, NULL, NULL);
 }
