@@ -303,7 +303,11 @@ const char *vfm_device_server_add(VfmDeviceServer *server, const char *address, 
 
     /* QEMU may add a device again as soon as it has seen it go, which is before we are told. */
     reap(server);
-    if (find(server, address)) {
+    served = find(server, address);
+    /* Whoever asked before has lost the answer (a mediator's worker that was followed by another one). */
+    if (served && !served->session)
+        return served->path;
+    if (served) {
         g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_CONFLICT, "%s is assigned to this guest already", address);
         return NULL;
     }

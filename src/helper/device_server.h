@@ -37,8 +37,8 @@ VfmDeviceServer *vfm_device_server_new(const VfmDeviceServerOptions *options);
 /* Ends all sessions, unmaps and detaches everything, removes the sockets. */
 void vfm_device_server_free(VfmDeviceServer *server);
 
-/* Opens the device and attaches it. Returns the path of its socket, borrowed for as long as the device is there.
- * Errors: VFM_INPUT_CONFLICT if it is served already; those of vfio_device.h and vfm_container_attach(). */
+/* Opens the device and attaches it. Returns the path of its socket, borrowed for as long as the device is there; one
+ * that waits for QEMU already is the answer, too. Errors: VFM_INPUT_CONFLICT if QEMU has it already; those of vfio_device.h and vfm_container_attach(). */
 const char *vfm_device_server_add(VfmDeviceServer *server, const char *address, GError **error);
 
 /* Gives a device back that QEMU never connected to. False: there is none at @path, or it is in use. */
