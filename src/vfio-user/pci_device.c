@@ -2,6 +2,7 @@
 #include "pci_device.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -253,13 +254,15 @@ static bool reset(VfmVfuDevice *vfu, GError **error)
     return false;
 }
 
-static bool dma_map(VfmVfuDevice *vfu, const VfmVfuDmaMap *map, int fd, GError **error)
+static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map, int fd, GError **error)
 {
     VfmPciDevice *device = of(vfu);
     g_autoptr(GError) local = NULL;
     uint64_t last = map->address + (map->size - 1);
 
-    if (vfm_guest_dma_map(device->client, map, fd, &local)) {
+    if (fd >= 0 && (fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
+        vfm_set_system_error(&local, errno, "keeping the descriptor of guest memory failed");
+    else if (vfm_guest_dma_map(device->client, map, fd, &local)) {
         after_change(device, map->address, last);
         return true;
     }
@@ -269,7 +272,8 @@ static bool dma_map(VfmVfuDevice *vfu, const VfmVfuDmaMap *map, int fd, GError *
     return false;
 }
 
-static bool dma_unmap(VfmVfuDevice *vfu, uint64_t address, uint64_t size, uint64_t *unmapped, GError **error)
+static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uint64_t size, uint64_t *unmapped,
+                      GError **error)
 {
     VfmPciDevice *device = of(vfu);
     g_autoptr(GError) local = NULL;

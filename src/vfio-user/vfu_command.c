@@ -83,7 +83,8 @@ static bool do_dma_map(VfmVfuTarget *target, VfmVfuMessage *message, Reply *repl
         return bad(error, VFM_INPUT_RANGE,
                    "a DMA map of %#" G_GINT64_MODIFIER "x bytes at %#" G_GINT64_MODIFIER "x is empty or wraps",
                    map.size, map.address);
-    return target->device->ops->dma_map(target->device, &map, vfm_vfu_message_steal_fd(message, 0), error);
+    return target->device->ops->dma_map(target->device, message->number, &map, message->n_fds ? message->fds[0] : -1,
+                                        error);
 }
 
 static bool do_dma_unmap(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
@@ -105,7 +106,7 @@ static bool do_dma_unmap(VfmVfuTarget *target, VfmVfuMessage *message, Reply *re
                        "a DMA unmap of %#" G_GINT64_MODIFIER "x bytes at %#" G_GINT64_MODIFIER "x is empty or wraps",
                        size, unmap.address);
     }
-    if (!target->device->ops->dma_unmap(target->device, unmap.address, size, &unmapped, error))
+    if (!target->device->ops->dma_unmap(target->device, message->number, unmap.address, size, &unmapped, error))
         return false;
     /* As type1 v2: success with what was there, also where nothing was. */
     unmap.argsz = sizeof(unmap);

@@ -18,6 +18,7 @@
 #include "vfu_protocol.h"
 
 typedef struct {
+    uint64_t number; /* in its session, from 1 on */
     VfmVfuHeader header;
     uint8_t *data; /* the payload; NULL if there is none */
     uint32_t length;

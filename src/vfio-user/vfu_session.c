@@ -20,6 +20,7 @@ struct VfmVfuSession {
     GCond changed;
     GQueue queue; /* of VfmVfuMessage* */
     gsize queued_bytes;
+    uint64_t received; /* messages */
     bool read_ended;   /* no more messages will come */
     bool stop_reading; /* the executor gave up */
     bool ended;
@@ -73,6 +74,7 @@ static gpointer read_messages(gpointer data)
                                               session->queued_bytes >= VFM_VFU_MAX_QUEUE_BYTES))
                 g_cond_wait(&session->changed, &session->lock);
             session->queued_bytes += message->header.size;
+            message->number = ++session->received;
             g_queue_push_tail(&session->queue, message);
         } else {
             session->read_ended = true;

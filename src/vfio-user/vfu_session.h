@@ -48,11 +48,13 @@ typedef struct {
     bool (*write)(VfmVfuDevice *device, uint32_t region, uint64_t offset, const void *data, uint32_t count,
                   GError **error);
     bool (*reset)(VfmVfuDevice *device, GError **error);
-    /* Guest memory appears at @map->address: @fd (consumed, -1: memory that can't be shared, like a ROM) at
-     * @map->offset. Size is not 0, nothing wraps. On failure nothing changed. */
-    bool (*dma_map)(VfmVfuDevice *device, const VfmVfuDmaMap *map, int fd, GError **error);
-    /* Every map inside the range goes; none is success with *@unmapped 0. */
-    bool (*dma_unmap)(VfmVfuDevice *device, uint64_t address, uint64_t size, uint64_t *unmapped, GError **error);
+    /* Guest memory appears at @map->address: @fd (borrowed, -1: memory that can't be shared, like a ROM) at
+     * @map->offset. Size is not 0, nothing wraps. On failure nothing changed. @message numbers the session's messages,
+     * from 1 on; the same number again means that it is carried out again. */
+    bool (*dma_map)(VfmVfuDevice *device, uint64_t message, const VfmVfuDmaMap *map, int fd, GError **error);
+    /* Every map inside the range goes; none is success with *@unmapped 0. @message as above. */
+    bool (*dma_unmap)(VfmVfuDevice *device, uint64_t message, uint64_t address, uint64_t size, uint64_t *unmapped,
+                      GError **error);
     /* The client has been quiet for about a second: a time for what can wait. May be NULL. */
     void (*idle)(VfmVfuDevice *device);
     /* The client is gone, or broken (@why, else NULL). The last call, from the session's thread: unmap, forget

@@ -106,14 +106,12 @@ static bool reset(VfmVfuDevice *vfu, GError **error)
     return true;
 }
 
-static bool dma_map(VfmVfuDevice *vfu, const VfmVfuDmaMap *map, int fd, GError **error)
+static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map, int fd, GError **error)
 {
     FakeVfuDevice *device = of(vfu);
     bool fails = device->fail_map_at == 0;
 
     device->map_fds += fd >= 0;
-    if (fd >= 0)
-        close(fd);
     if (device->fail_map_at >= 0)
         device->fail_map_at--;
     if (fails) {
@@ -124,7 +122,8 @@ static bool dma_map(VfmVfuDevice *vfu, const VfmVfuDmaMap *map, int fd, GError *
     return true;
 }
 
-static bool dma_unmap(VfmVfuDevice *vfu, uint64_t address, uint64_t size, uint64_t *unmapped, GError **error)
+static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uint64_t size, uint64_t *unmapped,
+                      GError **error)
 {
     of(vfu)->unmaps++;
     *unmapped = size == UINT64_MAX ? 42 : size;

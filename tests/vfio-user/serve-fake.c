@@ -7,6 +7,7 @@
  * a line tells what is mapped: idle|gone clients=N pieces=N bytes=N lingering=N skipped=N pinned=N
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -64,21 +65,20 @@ static void populate(const VfmVfuDmaMap *map, int fd)
     munmap(at, map->size);
 }
 
-static bool dma_map(VfmVfuDevice *vfu, const VfmVfuDmaMap *map, int fd, GError **error)
+static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map, int fd, GError **error)
 {
     Served *device = served(vfu);
 
     if (device->fake->fail_map_at >= 0 && device->fake->fail_map_at-- == 0) {
-        if (fd >= 0)
-            close(fd);
         g_set_error(error, VFM_REFUSED, VFM_REFUSED_MEMLOCK, "told to fail");
         return false;
     }
     populate(map, fd);
-    return vfm_guest_dma_map(device->client, map, fd, error);
+    return vfm_guest_dma_map(device->client, map, fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0), error);
 }
 
-static bool dma_unmap(VfmVfuDevice *vfu, uint64_t address, uint64_t size, uint64_t *unmapped, GError **error)
+static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uint64_t size, uint64_t *unmapped,
+                      GError **error)
 {
     return vfm_guest_dma_unmap(served(vfu)->client, address, size, unmapped, error);
 }
