@@ -1,8 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * edu-guest [N] - drives the N-th edu device (1234:11e8) of this machine as a driver would: DMA out of memory and back
- * into other memory, and compares. For use in a guest, as root. Prints "edu ok" or why not.
+ * edu-guest - drives an edu device (1234:11e8) of this machine as a driver would: DMA out of memory and back into other
+ * memory, and compares. For use in a guest, as root.
+ *
+ *   edu-guest [N]             once with the N-th edu (0): "edu ok at ADDRESS" or "edu failed: WHY"
+ *   edu-guest N copy FROM TO  one copy: "edu copy FROM TO arrived|untouched|other|sent"
+ *   edu-guest N loop PLUGGED  goes on in the background; pages at PLUGGED and above are counted apart
+ *   edu-guest totals          what it did: "edu loop: T copies, P plugged, M moved, W wrong"
+ *   edu-guest stop            ends it and says the same
+ *
+ * FROM and TO are "any" memory of this program, a range "0xFIRST-0xEND" in which a page of it is to be, or
+ * "@0xADDRESS", which is taken as it is: nothing in memory is prepared or looked at, and a copy to there is "sent" at
+ * most.
+ *
+ * The loop does what a driver does: pages are pinned for the time of a transfer, so that Linux does not move them away
+ * under the device; vmsplice() is how a program gets that. Every other copy stays out of plugged memory, or a page
+ * would be pinned there at any moment and Linux could never give the last block back.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -10,73 +25,64 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysinfo.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* Half of its buffer: QEMU 7.2 ends itself over a transfer of all of it. */
 enum { SOURCE = 0x80, TARGET = 0x88, COUNT = 0x90, COMMAND = 0x98, BUFFER = 0x40000, PAGE = 4096, SIZE = 2048 };
+enum { CHUNK = 4 << 20, SPARE = 48 << 20, FRESH = 16 };
 
-static void fail(const char *what)
+typedef struct {
+    volatile uint32_t copies, plugged, moved, wrong, running, stop;
+} Totals;
+
+typedef struct {
+    uint64_t first, end;
+    int raw;
+} Place;
+
+static volatile uint8_t *bar;
+
+static _Noreturn void fail(const char *what)
 {
     printf("edu failed: %s\n", what);
     exit(1);
 }
 
+static int is_edu(const struct dirent *entry)
+{
+    char name[512], text[16] = "";
+    int fd, found;
+
+    snprintf(name, sizeof(name), "/sys/bus/pci/devices/%s/device", entry->d_name);
+    fd = open(name, O_RDONLY);
+    if (fd < 0)
+        return 0;
+    found = read(fd, text, sizeof(text) - 1) > 0 && strncmp(text, "0x11e8", 6) == 0;
+    close(fd);
+    return found;
+}
+
+/* The @wanted-th in the order of their addresses. */
 static int find_device(unsigned wanted, char *path, size_t size)
 {
-    struct dirent *entry;
-    DIR *dir = opendir("/sys/bus/pci/devices");
+    struct dirent **entries = NULL;
+    int count = scandir("/sys/bus/pci/devices", &entries, is_edu, alphasort);
 
-    while (dir && (entry = readdir(dir))) {
-        char name[512], text[16] = "";
-        int fd;
-
-        snprintf(name, sizeof(name), "/sys/bus/pci/devices/%s/device", entry->d_name);
-        fd = open(name, O_RDONLY);
-        if (fd < 0)
-            continue;
-        if (read(fd, text, sizeof(text) - 1) > 0 && strncmp(text, "0x11e8", 6) == 0 && wanted-- == 0) {
-            snprintf(path, size, "/sys/bus/pci/devices/%s", entry->d_name);
-            close(fd);
-            closedir(dir);
-            return 1;
-        }
-        close(fd);
-    }
-    return 0;
+    if (count < 0 || wanted >= (unsigned)count)
+        return 0;
+    snprintf(path, size, "/sys/bus/pci/devices/%s", entries[wanted]->d_name);
+    return 1;
 }
 
-static uint64_t physical(void *address)
-{
-    uint64_t entry = 0;
-    int fd = open("/proc/self/pagemap", O_RDONLY);
-
-    if (fd < 0 || pread(fd, &entry, 8, (uintptr_t)address / 4096 * 8) != 8 || !(entry >> 63))
-        fail("no physical address");
-    close(fd);
-    return (entry & ((UINT64_C(1) << 55) - 1)) * 4096;
-}
-
-static void transfer(volatile uint8_t *bar, uint64_t from, uint64_t to, int to_memory)
-{
-    *(volatile uint64_t *)(bar + SOURCE) = from;
-    *(volatile uint64_t *)(bar + TARGET) = to;
-    *(volatile uint64_t *)(bar + COUNT) = SIZE;
-    *(volatile uint64_t *)(bar + COMMAND) = 1 | (to_memory ? 2 : 0);
-    for (unsigned i = 0; *(volatile uint64_t *)(bar + COMMAND) & 1; i++) {
-        if (i > 10000000)
-            fail("the transfer does not end");
-        usleep(1000);
-    }
-}
-
-int main(int argc, char **argv)
+static void open_device(unsigned number)
 {
     char path[512], name[600];
-    uint8_t *pages, *bar;
     uint16_t command;
     int fd;
 
-    if (!find_device(argc > 1 ? atoi(argv[1]) : 0, path, sizeof(path)))
+    if (!find_device(number, path, sizeof(path)))
         fail("no such device");
     snprintf(name, sizeof(name), "%s/enable", path);
     fd = open(name, O_WRONLY);
@@ -96,17 +102,268 @@ int main(int argc, char **argv)
     bar = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (fd < 0 || bar == MAP_FAILED)
         fail("no BAR");
-    pages =
-        mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
+    close(fd);
+}
+
+/* The physical addresses of @count pages; 0 for one that is just being moved. */
+static void physical_pages(const void *address, uint64_t *entries, size_t count)
+{
+    int fd = open("/proc/self/pagemap", O_RDONLY);
+
+    if (fd < 0 || pread(fd, entries, count * 8, (off_t)((uintptr_t)address / PAGE * 8)) != (ssize_t)(count * 8))
+        fail("no pagemap");
+    close(fd);
+    for (size_t i = 0; i < count; i++)
+        entries[i] = entries[i] >> 63 ? (entries[i] & ((UINT64_C(1) << 55) - 1)) * PAGE : 0;
+}
+
+static uint64_t physical(const void *address)
+{
+    uint64_t entry;
+
+    physical_pages(address, &entry, 1);
+    return entry;
+}
+
+static void transfer(uint64_t from, uint64_t to, int to_memory)
+{
+    *(volatile uint64_t *)(bar + SOURCE) = from;
+    *(volatile uint64_t *)(bar + TARGET) = to;
+    *(volatile uint64_t *)(bar + COUNT) = SIZE;
+    *(volatile uint64_t *)(bar + COMMAND) = 1 | (to_memory ? 2 : 0);
+    for (unsigned i = 0; *(volatile uint64_t *)(bar + COMMAND) & 1; i++) {
+        if (i > 100000)
+            fail("the transfer does not end");
+        usleep(1000);
+    }
+}
+
+static void copy(uint64_t from, uint64_t to)
+{
+    transfer(from, BUFFER, 0);
+    transfer(BUFFER, to, 1);
+}
+
+static uint8_t *new_pages(size_t size)
+{
+    uint8_t *pages =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED, -1, 0);
+
     if (pages == MAP_FAILED)
         fail("no memory");
+    return pages;
+}
+
+static void fill(uint8_t *page, unsigned seed)
+{
     for (unsigned i = 0; i < SIZE; i++)
-        pages[i] = (uint8_t)(i * 7 + getpid());
+        page[i] = (uint8_t)(i * 7 + i / 256 + seed);
+}
+
+static int is_filled(const uint8_t *page, unsigned seed)
+{
+    for (unsigned i = 0; i < SIZE; i++) {
+        if (page[i] != (uint8_t)(i * 7 + i / 256 + seed))
+            return 0;
+    }
+    return 1;
+}
+
+static int once(void)
+{
+    uint8_t *pages = new_pages(2 * PAGE);
+
+    fill(pages, (unsigned)getpid());
     memset(pages + PAGE, 0xee, SIZE);
-    transfer(bar, physical(pages), BUFFER, 0);
-    transfer(bar, BUFFER, physical(pages + PAGE), 1);
-    if (memcmp(pages, pages + PAGE, SIZE) != 0)
+    copy(physical(pages), physical(pages + PAGE));
+    if (!is_filled(pages + PAGE, (unsigned)getpid()))
         fail("memory differs");
     printf("edu ok at %#llx\n", (unsigned long long)physical(pages));
     return 0;
+}
+
+/* --- one copy between places */
+
+static Place read_place(const char *text)
+{
+    char *end = NULL;
+
+    if (strcmp(text, "any") == 0)
+        return (Place){1, UINT64_MAX, 0};
+    if (text[0] == '@')
+        return (Place){strtoull(text + 1, NULL, 16), 0, 1};
+    Place place = {strtoull(text, &end, 16), 0, 0};
+    if (*end != '-')
+        fail("a place is any, FIRST-END or @ADDRESS");
+    place.end = strtoull(end + 1, NULL, 16);
+    return place;
+}
+
+/* A page of ours in @place that is not @other. What is not wanted stays allocated, so that the next is another. */
+static uint8_t *page_in(const Place *place, const uint8_t *other)
+{
+    struct sysinfo info;
+
+    while (sysinfo(&info) == 0 && info.freeram * info.mem_unit > SPARE) {
+        uint8_t *chunk = new_pages(CHUNK);
+        uint64_t addresses[CHUNK / PAGE];
+
+        physical_pages(chunk, addresses, CHUNK / PAGE);
+        for (unsigned i = 0; i < CHUNK / PAGE; i++) {
+            uint8_t *page = chunk + i * PAGE;
+
+            if (page != other && addresses[i] >= place->first && addresses[i] < place->end)
+                return page;
+        }
+    }
+    fail("no memory there");
+    return NULL;
+}
+
+static int copy_places(const char *from_text, const char *to_text)
+{
+    Place from = read_place(from_text), to = read_place(to_text);
+    uint8_t *source = from.raw ? NULL : page_in(&from, NULL), *target = to.raw ? NULL : page_in(&to, source);
+    uint64_t from_address = source ? physical(source) : from.first, to_address = target ? physical(target) : to.first;
+    const char *verdict = "sent";
+
+    if (source)
+        fill(source, 0x5a);
+    if (target)
+        memset(target, 0xee, SIZE);
+    copy(from_address, to_address);
+    if (target) {
+        verdict = is_filled(target, 0x5a) ? "arrived" : "untouched";
+        for (unsigned i = 0; i < SIZE && strcmp(verdict, "untouched") == 0; i++) {
+            if (target[i] != 0xee)
+                verdict = "other";
+        }
+    }
+    printf("edu copy %#llx %#llx %s\n", (unsigned long long)from_address, (unsigned long long)to_address, verdict);
+    return 0;
+}
+
+/* --- the loop */
+
+static Totals *totals(void)
+{
+    int fd = open("/edu.totals", O_RDWR | O_CREAT, 0600);
+    Totals *found = fd < 0 || ftruncate(fd, sizeof(Totals)) < 0
+                        ? MAP_FAILED
+                        : mmap(NULL, sizeof(Totals), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (found == MAP_FAILED)
+        fail("no file for totals");
+    close(fd);
+    return found;
+}
+
+static int say_totals(const Totals *sum)
+{
+    printf("edu loop: %u copies, %u plugged, %u moved, %u wrong%s\n", sum->copies, sum->plugged, sum->moved, sum->wrong,
+           sum->running ? "" : ", ended");
+    return 0;
+}
+
+/* One copy between two pages of @pages, pinned meanwhile. */
+static void pinned_copy(Totals *sum, uint8_t *source, uint8_t *target, uint64_t plugged)
+{
+    struct iovec pages[2] = {{source, PAGE}, {target, PAGE}};
+    unsigned seed = sum->copies + 1;
+    uint64_t from, to;
+    int pin[2];
+
+    fill(source, seed);
+    memset(target, ~seed & 0xff, SIZE);
+    if (pipe(pin) < 0 || vmsplice(pin[1], pages, 2, 0) != 2 * PAGE)
+        fail("no pin");
+    from = physical(source);
+    to = physical(target);
+    if (from && to) {
+        copy(from, to);
+        if (physical(source) != from || physical(target) != to) {
+            sum->moved++; /* not pinned after all: it says nothing of the device */
+        } else {
+            if (!is_filled(target, seed))
+                sum->wrong++;
+            sum->plugged += from >= plugged || to >= plugged;
+            sum->copies++;
+        }
+    }
+    close(pin[0]);
+    close(pin[1]);
+}
+
+static void loop(Totals *sum, uint64_t plugged)
+{
+    uint8_t *boot = new_pages(2 * PAGE);
+    uint64_t addresses[FRESH];
+
+    for (unsigned round = 0; !sum->stop; round++) {
+        /* Linux takes movable memory first, which is what virtio-mem plugs here. */
+        uint8_t *fresh = new_pages(FRESH * PAGE), *there[2] = {NULL, NULL};
+
+        physical_pages(fresh, addresses, FRESH);
+        for (unsigned i = 0; i < FRESH; i++) {
+            if (addresses[i] >= plugged)
+                there[there[0] ? 1 : 0] = fresh + i * PAGE;
+        }
+        if (round % 2 == 0 || !there[0])
+            pinned_copy(sum, boot, boot + PAGE, plugged);
+        else if (round % 8 == 1)
+            pinned_copy(sum, boot, there[0], plugged);
+        else if (round % 8 == 3 || !there[1])
+            pinned_copy(sum, there[0], boot, plugged);
+        else
+            pinned_copy(sum, there[0], there[1], plugged);
+        munmap(fresh, FRESH * PAGE);
+    }
+}
+
+static int start_loop(uint64_t plugged)
+{
+    Totals *sum = totals();
+
+    if (sum->running)
+        fail("a loop runs");
+    memset((void *)sum, 0, sizeof(*sum));
+    sum->running = 1;
+    fflush(stdout);
+    switch (fork()) {
+    case -1:
+        fail("no fork");
+    case 0:
+        setsid();
+        loop(sum, plugged);
+        sum->running = 0;
+        _exit(0);
+    default:
+        return say_totals(sum);
+    }
+}
+
+static int stop_loop(void)
+{
+    Totals *sum = totals();
+
+    sum->stop = 1;
+    for (unsigned i = 0; sum->running && i < 60000; i++)
+        usleep(1000);
+    return say_totals(sum);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "totals") == 0)
+        return say_totals(totals());
+    if (argc == 2 && strcmp(argv[1], "stop") == 0)
+        return stop_loop();
+    open_device(argc > 1 ? (unsigned)atoi(argv[1]) : 0);
+    if (argc == 5 && strcmp(argv[2], "copy") == 0)
+        return copy_places(argv[3], argv[4]);
+    if (argc == 4 && strcmp(argv[2], "loop") == 0)
+        return start_loop(strtoull(argv[3], NULL, 16));
+    if (argc > 2)
+        fail("usage: edu-guest [N [copy FROM TO | loop PLUGGED]] | totals | stop");
+    return once();
 }
