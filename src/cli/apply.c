@@ -3,27 +3,21 @@
  * apply.c - `vfiomem apply`: the XML with what must change changed.
  */
 #include "command.h"
-#include "error.h"
 #include "file_replace.h"
-#include "mend.h"
+#include "mend_command.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef struct {
-    VfmInputOptions input;
-    VfmHostOptions host;
-    bool diff, in_place;
-    const char *emulator;
-} ApplyOptions;
-
-static const char *wrong_use(const ApplyOptions *options, const VfmInputs *inputs)
+static const char *wrong_use(const VfmMendOptions *options, const VfmInputs *inputs, gpointer data)
 {
-    if (options->diff && options->in_place)
+    const bool in_place = *(const bool *)data;
+
+    if (options->diff && in_place)
         return "only one of --diff and --in-place can be given";
-    if (!options->diff && !options->in_place && inputs->list->len != 1)
+    if (!options->diff && !in_place && inputs->list->len != 1)
         return "of several domains the result goes nowhere; give --in-place or --diff, or one at a time";
-    for (guint i = 0; options->in_place && i < inputs->list->len; i++) {
+    for (guint i = 0; in_place && i < inputs->list->len; i++) {
         const VfmInput *input = g_ptr_array_index(inputs->list, i);
 
         if (input->kind == VFM_INPUT_STDIN)
@@ -37,71 +31,29 @@ static const char *wrong_use(const ApplyOptions *options, const VfmInputs *input
     return NULL;
 }
 
-/* Returns the exit status for this input; an error is told here. */
-static int apply_one(const char *command, const ApplyOptions *options, VfmNegotiator *negotiator,
-                     const VfmInputs *inputs, const VfmInput *input, VfmTerminal *terminal)
+static bool write_mended(const char *command, const VfmMended *mended, const VfmInput *input, int status, gpointer data,
+                         GError **error)
 {
-    const char *name = vfm_input_name(input);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(VfmInputText) text = vfm_input_load(inputs, input, &error);
-    g_autoptr(VfmMended) mended = NULL;
-    int status;
+    const bool in_place = *(const bool *)data;
 
-    if (text)
-        mended = vfm_mend(negotiator, inputs, input, text, &error);
-    if (!mended) {
-        vfm_complain(terminal, command, error->message);
-        return VFM_EXIT_UNUSABLE;
+    (void)command;
+    (void)status;
+    if (!in_place) {
+        fputs(mended->text, stdout); /* vfm_finish_output() sees whether that worked */
+        return true;
     }
-    status = vfm_mended_report(mended, name, terminal);
-    if (options->diff)
-        vfm_mended_print_diff(mended, text->text, input->kind == VFM_INPUT_STDIN ? "stdin" : name, terminal);
-    else if (!options->in_place)
-        fputs(mended->text, stdout);
-    else if (mended->changes->len && !vfm_file_replace(name, mended->text, strlen(mended->text), &error)) {
-        vfm_complain(terminal, command, error->message);
-        return VFM_EXIT_UNUSABLE;
-    }
-    return status;
-}
-
-static int apply(const char *command, const ApplyOptions *options, char **operands, int count)
-{
-    g_auto(VfmNegotiator) negotiator = {0};
-    g_autoptr(VfmInputs) inputs = NULL;
-    g_autoptr(GError) error = NULL;
-    VfmTerminal terminal;
-    const char *wrong;
-    int status = VFM_EXIT_OK;
-
-    vfm_terminal_init(&terminal);
-    inputs = vfm_inputs_new(&options->input, operands, count, &error);
-    if (inputs && (wrong = wrong_use(options, inputs)))
-        return vfm_usage_error(command, "%s", wrong);
-    if (!inputs || !vfm_negotiator_init(&negotiator, &options->host, &options->input, command, &terminal, &error) ||
-        !vfm_negotiator_set_emulator(&negotiator, options->emulator, &error))
-        return vfm_command_error(&terminal, command, error);
-    for (guint i = 0; i < inputs->list->len; i++) {
-        const VfmInput *input = g_ptr_array_index(inputs->list, i);
-        int one;
-
-        vfm_terminal_progress(&terminal, "domain", i + 1, inputs->list->len);
-        one = apply_one(command, options, &negotiator, inputs, input, &terminal);
-        status = MAX(status, one);
-    }
-    vfm_terminal_clear(&terminal);
-    return vfm_finish_output(&terminal, command, status);
+    return !mended->changes->len || vfm_file_replace(input->name, mended->text, strlen(mended->text), error);
 }
 
 int vfm_command_apply(int argc, char **argv)
 {
     static const VfmUsage usage = {
-        .operands = "[FILE|-]",
+        .operands = "[FILE|DIRECTORY|-]...",
         .about = "Writes the domain XML with what must change changed, and nothing else: block and\n"
                  "requested sizes, free page reporting and autodeflate that do nothing, the locked\n"
                  "memory limit, memory and emulator where the policy asks for the helper. Comments,\n"
                  "order and everything foreign stay. Applying again changes nothing. What was changed\n"
-                 "and why is told on standard error.\n"
+                 "and why is told on standard error. Takes several domains with --diff or --in-place.\n"
                  "\n"
                  "Exit status: 0 no errors are left, 1 errors are left that need a person, 2 unusable\n"
                  "input or usage.",
@@ -109,21 +61,16 @@ int vfm_command_apply(int argc, char **argv)
                     "  vfiomem apply --in-place guest.xml\n"
                     "  virsh dumpxml --inactive web | vfiomem apply | virsh define /dev/stdin",
     };
-    ApplyOptions options = {.input.inactive = true};
+    VfmMendOptions options = {.input.inactive = true};
+    bool in_place = false;
     const VfmOption table[] = {
         {VFM_OPTION_TITLE, 0, NULL, NULL, "Options", NULL},
         {VFM_OPTION_FLAG, 0, "diff", NULL, "show the changes as a unified diff instead", &options.diff},
-        {VFM_OPTION_FLAG, 'i', "in-place", NULL, "change the files themselves; may be several", &options.in_place},
-        VFM_EMULATOR_OPTION(&options.emulator),
-        VFM_INPUT_OPTIONS(&options.input),
-        VFM_HOST_OPTIONS(&options.host),
+        {VFM_OPTION_FLAG, 'i', "in-place", NULL, "change the files themselves", &in_place},
+        VFM_MEND_OPTIONS(&options),
         {0},
     };
-    int status;
+    const VfmMendWriter writer = {.wrong_use = wrong_use, .write = write_mended, .data = &in_place};
 
-    if (vfm_options_parse(&argc, argv, &usage, table, &status))
-        status = apply(argv[0], &options, argv + 1, argc - 1);
-    if (options.input.domains)
-        g_ptr_array_unref(options.input.domains);
-    return status;
+    return vfm_mend_command(argc, argv, &usage, table, &options, &writer);
 }

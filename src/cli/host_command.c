@@ -38,8 +38,6 @@ int vfm_command_host(int argc, char **argv)
 
     if (!vfm_options_parse(&argc, argv, &usage, table, &status))
         return status;
-    if (argc > 1)
-        return vfm_usage_error(argv[0], "it takes no operands");
     if (sysfs && file)
         return vfm_usage_error(argv[0], "only one of --sysfs and --host can be given");
     vfm_terminal_init(&terminal);

@@ -12,6 +12,11 @@
 
 #define BOUND "the bound for domain XML"
 
+void vfm_input_options_clear(VfmInputOptions *options)
+{
+    g_clear_pointer(&options->domains, g_ptr_array_unref);
+}
+
 static void input_free(gpointer data)
 {
     VfmInput *input = data;

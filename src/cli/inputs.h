@@ -20,6 +20,9 @@ typedef struct {
     bool connected; /* files, too, are meant for that libvirt; implied by @connect */
 } VfmInputOptions;
 
+/* Frees the list of domains, which reading options made. */
+void vfm_input_options_clear(VfmInputOptions *options);
+
 /* Rows for a command's option table. */
 #define VFM_INPUT_OPTIONS(in)                                                                                          \
     {VFM_OPTION_TITLE, 0, NULL, NULL, "Domains from libvirt instead of files", NULL},                                  \

@@ -38,8 +38,6 @@ int vfm_command_install_hook(int argc, char **argv)
 
     if (!vfm_options_parse(&argc, argv, &usage, table, &status))
         return status;
-    if (argc > 1)
-        return vfm_usage_error(argv[0], "it takes no operands");
     vfm_terminal_init(&terminal);
     if (!vfm_hook_install(&wish, report, &error)) {
         vfm_complain(&terminal, argv[0], error->message);

@@ -65,6 +65,7 @@ int vfm_command_mappings(int argc, char **argv)
 {
     static const VfmUsage usage = {
         .operands = "DOMAIN",
+        .sole = "domain's name or UUID",
         .about = "Shows the physical memory of a running guest, range by range, and how much of each is\n"
                  "mapped for its assigned devices. Of virtio-mem QEMU says how much is plugged, not\n"
                  "where. As JSON, one line a page of at most 500 ranges.",
@@ -85,8 +86,6 @@ int vfm_command_mappings(int argc, char **argv)
 
     if (!vfm_options_parse(&argc, argv, &usage, table, &status))
         return status;
-    if (argc != 2)
-        return vfm_usage_error(argv[0], "it takes one domain's name or UUID");
     vfm_terminal_init(&terminal);
     if (!read_all(&terminal, uri, argv[1], format == VFM_FORMAT_JSON, ranges, &error))
         return vfm_command_error(&terminal, argv[0], error);

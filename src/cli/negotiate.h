@@ -22,12 +22,6 @@ typedef struct {
     const char *qemu;    /* --qemu-version */
 } VfmHostOptions;
 
-/* Row for commands that write XML. */
-#define VFM_EMULATOR_OPTION(target)                                                                                    \
-    {                                                                                                                  \
-        VFM_OPTION_TEXT, 0, "emulator", "PATH", "where vfiomem-qemu is, for guests that want the helper", (target)     \
-    }
-
 /* Rows for a command's option table. */
 #define VFM_HOST_OPTIONS(host)                                                                                         \
     {VFM_OPTION_TITLE, 0, NULL, NULL, "The host to plan for (default: this machine)", NULL},                           \

@@ -176,5 +176,11 @@ bool vfm_options_parse(int *argc, char **argv, const VfmUsage *usage, const VfmO
     for (int i = optind; i < *argc; i++)
         argv[1 + i - optind] = argv[i];
     *argc = 1 + *argc - optind;
-    return true;
+    if (!*usage->operands && *argc > 1)
+        *status = vfm_usage_error(argv[0], "it takes no operands");
+    else if (usage->sole && *argc != 2)
+        *status = vfm_usage_error(argv[0], "it takes one %s", usage->sole);
+    else
+        return true;
+    return false;
 }

@@ -31,7 +31,8 @@ typedef struct {
 } VfmOption;
 
 typedef struct {
-    const char *operands; /* "[FILE|DIRECTORY|-]...", "" if none */
+    const char *operands; /* "[FILE|DIRECTORY|-]..."; "": it takes none */
+    const char *sole;     /* what its one operand is, which must be given; NULL: there may be any number */
     const char *about;    /* paragraph below the synopsis */
     const char *examples; /* lines at the end of the help; NULL if none */
 } VfmUsage;

@@ -54,11 +54,6 @@ int vfm_command_plan(int argc, char **argv)
         {0},
     };
     const VfmSurveyPrinter printer = {.print = print, .data = &plan};
-    int status;
 
-    if (vfm_options_parse(&argc, argv, &usage, table, &status))
-        status = vfm_survey(argv[0], &options, argv + 1, argc - 1, &printer);
-    if (options.input.domains)
-        g_ptr_array_unref(options.input.domains);
-    return status;
+    return vfm_survey_command(argc, argv, &usage, table, &options, &printer);
 }

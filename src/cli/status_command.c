@@ -137,6 +137,7 @@ int vfm_command_status(int argc, char **argv)
 {
     static const VfmUsage usage = {
         .operands = "DOMAIN",
+        .sole = "domain's name or UUID",
         .about = "Shows a running guest: its memory and what of it is plugged, what is mapped and pinned\n"
                  "against what may be, which devices are assigned and who inhibits what. Asks the\n"
                  "helper that vfiomem-qemu put beside QEMU, through libvirt.",
@@ -161,8 +162,6 @@ int vfm_command_status(int argc, char **argv)
 
     if (!vfm_options_parse(&argc, argv, &usage, table, &status))
         return status;
-    if (argc != 2)
-        return vfm_usage_error(argv[0], "it takes one domain's name or UUID");
     if (!positive(options.interval, 86400, &interval) || !positive(options.count, G_MAXUINT32, &count))
         return vfm_usage_error(argv[0], "--interval and --count take a number above 0");
     if (options.watch && !options.count)

@@ -77,7 +77,7 @@ static void finish_json(Survey *survey, bool several)
     g_clear_pointer(&survey->json, vfm_json_out_free);
 }
 
-int vfm_survey(const char *command, const VfmSurveyOptions *options, char **operands, int count,
+static int run(const char *command, const VfmSurveyOptions *options, char **operands, int count,
                const VfmSurveyPrinter *printer)
 {
     Survey survey = {.command = command, .printer = printer};
@@ -108,4 +108,15 @@ int vfm_survey(const char *command, const VfmSurveyOptions *options, char **oper
                              survey.count.unusable      ? VFM_EXIT_UNUSABLE
                              : survey.count.with_errors ? VFM_EXIT_FINDINGS
                                                         : VFM_EXIT_OK);
+}
+
+int vfm_survey_command(int argc, char **argv, const VfmUsage *usage, const VfmOption *table, VfmSurveyOptions *options,
+                       const VfmSurveyPrinter *printer)
+{
+    int status;
+
+    if (vfm_options_parse(&argc, argv, usage, table, &status))
+        status = run(argv[0], options, argv + 1, argc - 1, printer);
+    vfm_input_options_clear(&options->input);
+    return status;
 }

@@ -36,6 +36,6 @@ typedef struct {
     gpointer data;
 } VfmSurveyPrinter;
 
-/* Returns the exit status. @command: "vfiomem check". */
-int vfm_survey(const char *command, const VfmSurveyOptions *options, char **operands, int count,
-               const VfmSurveyPrinter *printer);
+/* The whole command: reads its options into @options through @table, returns its exit status. */
+int vfm_survey_command(int argc, char **argv, const VfmUsage *usage, const VfmOption *table, VfmSurveyOptions *options,
+                       const VfmSurveyPrinter *printer);
