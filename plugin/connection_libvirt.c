@@ -65,8 +65,11 @@ static virConnect *open_connection(const char *uri, bool read_only, GError **err
 
     virSetErrorFunc(NULL, ignore_error);
     connection = read_only ? virConnectOpenReadOnly(uri) : virConnectOpen(uri);
-    if (!connection)
+    if (!connection) {
         take_error(error, "connecting to libvirt", uri ? uri : "(default URI)");
+        vfm_error_append(error, "is its daemon running (systemctl status libvirtd virtqemud), and is that the libvirt "
+                                "that was meant?");
+    }
     return connection;
 }
 

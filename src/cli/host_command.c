@@ -17,7 +17,9 @@ int vfm_command_host(int argc, char **argv)
         .operands = "",
         .about = "Shows what this host offers: IOMMU groups with their devices, drivers and reserved\n"
                  "regions, VFIO's mapping limit, page sizes. As JSON it is a file that the other\n"
-                 "commands take with --host, to plan for a host one is not on.",
+                 "commands take with --host, to plan for a host one is not on.\n"
+                 "\n"
+                 "Exit status: 0 shown, 2 not possible, or the command was used wrongly.",
         .examples = "  vfiomem host\n"
                     "  ssh rack7 vfiomem host --format=json > rack7.json\n"
                     "  vfiomem host --host=rack7.json",

@@ -72,13 +72,27 @@ static bool add_directory(VfmInputs *inputs, const char *path, GError **error)
     return true;
 }
 
+static bool add_stdin(VfmInputs *inputs, GError **error)
+{
+    for (guint i = 0; i < inputs->list->len; i++) {
+        const VfmInput *other = g_ptr_array_index(inputs->list, i);
+
+        if (other->kind == VFM_INPUT_STDIN) {
+            g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_USAGE, "standard input (-) is given twice");
+            return false;
+        }
+    }
+    add(inputs, VFM_INPUT_STDIN, "-");
+    return true;
+}
+
 static bool add_operand(VfmInputs *inputs, const char *operand, GError **error)
 {
     struct stat info;
 
     if (g_str_equal(operand, "-"))
-        add(inputs, VFM_INPUT_STDIN, operand);
-    else if (stat(operand, &info) == 0 && S_ISDIR(info.st_mode))
+        return add_stdin(inputs, error);
+    if (stat(operand, &info) == 0 && S_ISDIR(info.st_mode))
         return add_directory(inputs, operand, error);
     else
         add(inputs, VFM_INPUT_FILE, operand); /* one that cannot be read is told in its turn */
@@ -148,6 +162,10 @@ VfmInputText *vfm_input_load(const VfmInputs *inputs, const VfmInput *input, GEr
     switch (input->kind) {
     case VFM_INPUT_FILE:
         text->text = vfm_file_read(input->name, VFM_DOMAIN_XML_MAX, BOUND, &text->length, error);
+        /* virsh takes domains where this takes files. */
+        if (!text->text && error && g_error_matches(*error, VFM_SYSTEM_ERROR, ENOENT) && *input->name &&
+            !strpbrk(input->name, "/."))
+            vfm_error_append(error, "a domain of libvirt's is given with --domain=%s", input->name);
         break;
     case VFM_INPUT_STDIN:
         text->text = vfm_fd_read(STDIN_FILENO, vfm_input_name(input), VFM_DOMAIN_XML_MAX, BOUND, &text->length, error);

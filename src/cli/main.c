@@ -95,6 +95,15 @@ static int unknown(const char *word)
     return VFM_EXIT_UNUSABLE;
 }
 
+/* Whoever asked for help or a version must get it, or hear that it could not be written. */
+static int printed(const char *command)
+{
+    VfmTerminal terminal;
+
+    vfm_terminal_init(&terminal);
+    return vfm_finish_output(&terminal, command, VFM_EXIT_OK);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -103,11 +112,11 @@ int main(int argc, char **argv)
     }
     if (g_str_equal(argv[1], "--help") || g_str_equal(argv[1], "-h") || g_str_equal(argv[1], "help")) {
         print_help();
-        return VFM_EXIT_OK;
+        return printed("vfiomem");
     }
     if (g_str_equal(argv[1], "--version") || g_str_equal(argv[1], "-V")) {
         puts("vfiomem " VFM_PROJECT_VERSION);
-        return VFM_EXIT_OK;
+        return printed("vfiomem");
     }
     for (guint i = 0; i < G_N_ELEMENTS(commands); i++) {
         if (g_str_equal(argv[1], commands[i].name)) {

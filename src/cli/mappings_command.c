@@ -68,7 +68,9 @@ int vfm_command_mappings(int argc, char **argv)
         .sole = "domain's name or UUID",
         .about = "Shows the physical memory of a running guest, range by range, and how much of each is\n"
                  "mapped for its assigned devices. Of virtio-mem QEMU says how much is plugged, not\n"
-                 "where. As JSON, one line a page of at most 500 ranges.",
+                 "where. As JSON, one line a page of at most 500 ranges.\n"
+                 "\n"
+                 "Exit status: 0 shown, 2 not possible, or the command was used wrongly.",
         .examples = "  vfiomem mappings web1",
     };
     const char *uri = NULL;

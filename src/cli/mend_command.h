@@ -27,9 +27,11 @@ typedef struct {
 
 /* Rows for the end of a command's option table. */
 #define VFM_MEND_OPTIONS(options)                                                                                      \
-    {VFM_OPTION_TEXT,     0, "emulator", "PATH", "where vfiomem-qemu is, for guests that want the helper",             \
-     &(options)->emulator},                                                                                            \
-        VFM_INPUT_OPTIONS(&(options)->input), VFM_HOST_OPTIONS(&(options)->host)
+    VFM_EMULATOR_OPTION(&(options)->emulator), VFM_INPUT_OPTIONS(&(options)->input), VFM_HOST_OPTIONS(&(options)->host)
+#define VFM_EMULATOR_OPTION(target)                                                                                    \
+    {                                                                                                                  \
+        VFM_OPTION_TEXT, 0, "emulator", "PATH", "where vfiomem-qemu is, for guests that want the helper", (target)     \
+    }
 
 /* The whole command: reads its options into @options through @table, returns its exit status. */
 int vfm_mend_command(int argc, char **argv, const VfmUsage *usage, const VfmOption *table, VfmMendOptions *options,

@@ -16,8 +16,12 @@ char *vfm_monitor_source_ask(const char *uri, const char *domain, const char *co
     g_autofree char *reply = vfm_connection_monitor(uri, domain, text, error);
     VfmMessage message;
 
-    if (!reply)
+    if (!reply) {
+        if (error && g_error_matches(*error, VFM_REFUSED, VFM_REFUSED_STATE))
+            vfm_error_append(error, "of a guest that does not run, `vfiomem plan --domain=%s` shows the numbers",
+                             domain);
         return NULL;
+    }
     if (vfm_message_read(&message, reply, strlen(reply)) && message.returned.at)
         return g_steal_pointer(&reply);
     if (message.error.at && memmem(message.error.at, message.error.length, "CommandNotFound", 15))

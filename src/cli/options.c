@@ -158,8 +158,11 @@ bool vfm_options_parse(int *argc, char **argv, const VfmUsage *usage, const VfmO
         if (code == -1)
             break;
         if (code == 'h' || code == HELP_VALUE) {
+            VfmTerminal terminal;
+
             print_help(argv[0], usage, options);
-            *status = VFM_EXIT_OK;
+            vfm_terminal_init(&terminal);
+            *status = vfm_finish_output(&terminal, argv[0], VFM_EXIT_OK);
             return false;
         }
         for (guint i = 0; i < rows && code != '?' && code != ':'; i++) {

@@ -47,13 +47,13 @@ static void print_memory(const VfmTerminal *terminal, const VfmStatus *status)
     vfm_table_print(table, terminal, 2);
 }
 
-static void print_pairs(const VfmTerminal *terminal, const char *title, const GPtrArray *pairs)
+static void print_pairs(const VfmTerminal *terminal, const char *title, const char *second, const GPtrArray *pairs)
 {
     g_autoptr(VfmTable) table = vfm_table_new("ll");
 
     if (pairs->len == 0)
         return;
-    vfm_table_row(table, title, "");
+    vfm_table_row(table, title, second);
     for (guint i = 0; i < pairs->len; i++) {
         const VfmStatusPair *pair = g_ptr_array_index(pairs, i);
 
@@ -84,6 +84,13 @@ static void print_budgets(const VfmStatus *status)
     printf("  pinned    %s, QEMU may lock %s\n", pinned, limit);
 }
 
+static const char *owner_text(const char *owner)
+{
+    if (g_strcmp0(owner, "qemu") == 0)
+        return "QEMU";
+    return g_strcmp0(owner, "helper") == 0 ? "vfiomem's helper" : "unknown";
+}
+
 static void print_status(const VfmTerminal *terminal, const VfmStatus *status)
 {
     g_autofree char *name = vfm_printable(status->domain ? status->domain : "");
@@ -91,18 +98,18 @@ static void print_status(const VfmTerminal *terminal, const VfmStatus *status)
 
     printf("%s%s%s: %s, mapped by %s%s%s\n", vfm_terminal_on(terminal, VFM_STYLE_BOLD), name,
            vfm_terminal_off(terminal, VFM_STYLE_BOLD), status->state ? status->state : "unknown",
-           status->owner ? status->owner : "unknown", status->backend ? " through " : "",
-           status->backend ? status->backend : "");
+           owner_text(status->owner), status->backend ? " through " : "", status->backend ? status->backend : "");
     print_memory(terminal, status);
     if (status->balloon_present)
         printf("  balloon   %s, %s; policy while inhibited: %s\n", actual,
                status->balloon_effective ? "effective" : "inhibited (frees nothing)",
                status->balloon_policy ? status->balloon_policy : "unknown");
     print_budgets(status);
-    print_pairs(terminal, "assigned", status->assigned);
-    print_pairs(terminal, "inhibitor", status->inhibitors);
-    printf("  helper    %s; %" G_GUINT64_FORMAT " refusals, %" G_GUINT64_FORMAT " restarts\n",
-           status->level ? status->level : "unknown", status->refusals, status->restarts);
+    print_pairs(terminal, "assigned", "device", status->assigned);
+    print_pairs(terminal, "holder", "of discards", status->inhibitors);
+    printf("  helper    %s; %" G_GUINT64_FORMAT " refusal%s, %" G_GUINT64_FORMAT " restart%s\n",
+           g_strcmp0(status->level, "full") == 0 ? "guards this guest" : "only relays, the domain's log says why",
+           status->refusals, status->refusals == 1 ? "" : "s", status->restarts, status->restarts == 1 ? "" : "s");
 }
 
 /* Asks and prints once. */
@@ -140,7 +147,9 @@ int vfm_command_status(int argc, char **argv)
         .sole = "domain's name or UUID",
         .about = "Shows a running guest: its memory and what of it is plugged, what is mapped and pinned\n"
                  "against what may be, which devices are assigned and who inhibits what. Asks the\n"
-                 "helper that vfiomem-qemu put beside QEMU, through libvirt.",
+                 "helper that vfiomem-qemu put beside QEMU, through libvirt.\n"
+                 "\n"
+                 "Exit status: 0 shown, 2 not possible, or the command was used wrongly.",
         .examples = "  vfiomem status web1\n"
                     "  vfiomem status --watch web1\n"
                     "  vfiomem status --format=json web1 | jq .mappings",

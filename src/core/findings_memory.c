@@ -289,7 +289,7 @@ static void find_host_memory(VfmNegotiation *n)
 
     if (!n->plan->memlock_required || !n->host || !n->host->memory.set || total <= n->host->memory.value)
         return;
-    have = vfm_amount(n->host->memory.value);
+    have = vfm_amount(n->host->memory.value / VFM_MIB * VFM_MIB); /* no number to type: KiB would not help */
     vfm_note(n, VFM_FINDING_PINNED_EXCEEDS_HOST, n->domain->memory_line,
              g_strdup("give the guest less memory, or keep virtio-mem's <requested> below what the host can spare"),
              "%s of guest memory are pinned at full size, the host has %s: pinned memory can't be swapped", all, have);

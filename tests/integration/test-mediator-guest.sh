@@ -114,6 +114,8 @@ check "the mappings are ranges" says '"name":"virtio-mem' monitor '{"execute":"v
 
 vfiomem=$VFIOMEM_BUILD/src/cli/vfiomem
 check "vfiomem status shows the guest" says 'virtio-mem ua-vm0 +0 +2 GiB +2 MiB' $vfiomem status elastic
+check "and who maps" says '^elastic: running, mapped by QEMU through type1' $vfiomem status elastic
+check "and that it is guarded, with a count" says 'guards this guest; [0-9]+ refusals?, 0 restarts$' $vfiomem status elastic
 check "with who inhibits" says 'hostdev 0000:41:00.0 +disable-uncoordinated' $vfiomem status elastic
 check "as JSON as well" says '^\{"domain":"elastic"' $vfiomem status --format=json elastic
 check "again and again" test "$($vfiomem status --watch --count=2 --interval=1 elastic | grep -c '^elastic: running')" = 2
@@ -158,5 +160,6 @@ check "and starts" virsh start elastic
 check "with that policy" says '"balloon":"resize"' monitor '{"execute":"vfiomem-query-status"}'
 check "it is destroyed" virsh destroy elastic
 check "and nothing of ours is left then" wait_for 5 nothing_left
+check "status of a guest that is off says so" fails_with 'not running; .*vfiomem plan --domain=elastic' $vfiomem status elastic
 check "it is undefined" virsh undefine elastic
 finish

@@ -58,6 +58,19 @@ run 2 chec && says err "did you mean 'check'"
 run 2 apyl && says err "did you mean 'apply'"
 run 2 frobnicate-everything-at-once-please && lacks err 'did you mean'
 run 2 $'\033[31mred' && lacks err $'\033' && says err 'unknown command'
+for command in --help --version "check --help"; do
+    # shellcheck disable=SC2086 # a command and its option
+    "$vfiomem" $command >/dev/full 2>err
+    status=$? what="vfiomem $command with a full disk" checks=$((checks + 1))
+    [ $status = 2 ] || { echo "cli: $what: exit status $status"; failed=1; }
+    says err 'standard output: write: No space left'
+done
+for command in status mappings; do
+    run 2 $command && says err "it takes one domain's name or UUID"
+    run 2 $command one two && says err "it takes one domain's name or UUID"
+    run 2 $command --connect=nowhere:///system web && says err "connecting to libvirt 'nowhere:///system': "
+done
+run 2 define --connect=nowhere:///system "$good" && empty out
 for command in check plan apply define host install-hook; do
     run 0 $command --help && says out "^Usage: vfiomem $command" && empty err
     run 0 $command -h
@@ -97,6 +110,9 @@ run 2 check none && says err 'none: no file in it ends in .xml'
 # --- unusable input: status 2, what and where, and the others are still checked
 run 2 check missing.xml && says err '^vfiomem check: missing.xml: open: No such file' && empty out
 run 2 check "" && says err 'No such file'
+run 2 check web && says err 'a domain of libvirt.s is given with --domain=web'
+run 2 check missing.xml && lacks err 'domain='
+run 2 check - - <"$good" && says err 'given twice' && empty out
 echo 'not XML at all' >no.xml && run 2 check no.xml && says err 'no.xml:1: '
 : >void.xml && run 2 check void.xml && says err 'void.xml:1: .*empty'
 head -c 300 "$bad" >cut.xml && run 2 check cut.xml && says err 'cut.xml:[0-9]+: '
