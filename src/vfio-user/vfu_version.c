@@ -46,7 +46,7 @@ bool vfm_vfu_version_parse(const void *payload, uint32_t length, VfmVfuClient *c
     g_autoptr(JsonParser) parser = NULL;
     g_autoptr(GError) local = NULL;
     VfmVfuVersion version;
-    const char *text = (const char *)payload + sizeof(version);
+    const char *text;
     JsonNode *root, *capabilities;
 
     /* The specification's defaults. */
@@ -63,6 +63,7 @@ bool vfm_vfu_version_parse(const void *payload, uint32_t length, VfmVfuClient *c
     memcpy(&version, payload, sizeof(version));
     client->major = version.major;
     client->minor = version.minor;
+    text = (const char *)payload + sizeof(version);
     length -= sizeof(version);
     if (length > VFM_VFU_MAX_VERSION) {
         g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_TOO_LARGE,

@@ -227,8 +227,10 @@ static void test_bad_versions(void **state)
         memset(deep, '[', 100000);
         assert_int_equal(negotiate_with(scene->client, deep, 100000, NULL, 0), EINVAL);
     }
-    command(scene->client, 9, VFM_VFU_VERSION, "\0\0", 2);
-    assert_int_equal(reply(scene->client, 9, NULL, 0, NULL, NULL), EINVAL);
+    for (size_t length = 0; length <= 2; length += 2) {
+        command(scene->client, 9, VFM_VFU_VERSION, "\0\0", length);
+        assert_int_equal(reply(scene->client, 9, NULL, 0, NULL, NULL), EINVAL);
+    }
     /* Another major version. */
     {
         g_autofree uint8_t *payload = g_malloc0(4 + sizeof(qemu_capabilities));
