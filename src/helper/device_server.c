@@ -24,6 +24,7 @@ typedef struct {
     char *path;   /* of the socket */
     int listener; /* -1 once QEMU has connected */
     VfmPciDevice *device;
+    VfmVfuJournal *journal; /* the session's */
     VfmVfuSession *session; /* NULL before */
 } Served;
 
@@ -264,6 +265,7 @@ static void served_free(VfmDeviceServer *server, Served *served)
 {
     stop_listening(served);
     g_clear_pointer(&served->session, vfm_vfu_session_free);
+    g_clear_pointer(&served->journal, vfm_vfu_journal_free);
     g_clear_pointer(&served->device, vfm_pci_device_free);
     detach(server, served->address);
     g_free(served->address);
@@ -320,7 +322,9 @@ const char *vfm_device_server_add(VfmDeviceServer *server, const char *address, 
     vfm_guest_dma_lock(server->dma);
     fd = vfm_container_device_fd(server->container, address);
     vfm_guest_dma_unlock(server->dma);
-    served->device = vfm_pci_device_new(address, fd, server->dma, notice, server, error);
+    served->journal = vfm_vfu_journal_new(error);
+    if (served->journal)
+        served->device = vfm_pci_device_new(address, fd, server->dma, notice, server, error);
     if (served->device)
         served->listener = listen_at(served->path, error);
     if (served->listener < 0) {
@@ -378,7 +382,7 @@ static void connected(VfmDeviceServer *server, Served *served)
         return;
     }
     stop_listening(served);
-    served->session = vfm_vfu_session_new(fd, vfm_pci_device_vfu(served->device), &offer);
+    served->session = vfm_vfu_session_new(served->journal, fd, vfm_pci_device_vfu(served->device), &offer);
     vfm_vfu_session_notify(served->session, server->ended);
 }
 

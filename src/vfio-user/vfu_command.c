@@ -8,15 +8,23 @@
 /* What QEMU takes of a server (hw/vfio-user/device.c). */
 enum { MAX_REGIONS = 100, MAX_IRQS = 50 };
 
-/* An answer in the making: payload and descriptor, or a failure. */
+/* An answer's payload in the making. */
 typedef struct {
-    const void *data;
+    uint8_t *data; /* where it goes */
     uint32_t length;
-    int fd;         /* borrowed; -1 */
-    uint8_t *owned; /* freed after the answer */
-} Reply;
+    int fd; /* borrowed; -1 */
+} Payload;
 
-typedef bool (*Handler)(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error);
+typedef bool (*Handler)(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error);
+
+/* The most that an answer can carry. */
+enum { PAYLOAD_MAX = VFM_VFU_MAX_MESSAGE - sizeof(VfmVfuHeader) };
+
+static void put(Payload *payload, const void *data, uint32_t length)
+{
+    memcpy(payload->data, data, length);
+    payload->length = length;
+}
 
 static bool bad(GError **error, VfmInputError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
@@ -55,21 +63,24 @@ static const VfmVfuRegion *find_region(const VfmVfuTarget *target, uint32_t inde
     return region;
 }
 
-static bool do_version(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_version(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
+    g_autofree uint8_t *answer = NULL;
+    uint32_t length = 0;
+
     if (target->negotiated)
         return bad(error, VFM_INPUT_CONFLICT, "the version was negotiated already");
     if (!vfm_vfu_version_parse(message->data, message->length, &target->client, error))
         return false;
-    reply->owned = vfm_vfu_version_reply(&target->client, &target->offer, message->length, &reply->length, error);
-    if (!reply->owned)
+    answer = vfm_vfu_version_reply(&target->client, &target->offer, message->length, &length, error);
+    if (!answer)
         return false;
-    reply->data = reply->owned;
+    put(payload, answer, length);
     target->negotiated = true;
     return true;
 }
 
-static bool do_dma_map(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_dma_map(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
     VfmVfuDmaMap map;
 
@@ -87,7 +98,7 @@ static bool do_dma_map(VfmVfuTarget *target, VfmVfuMessage *message, Reply *repl
                                         error);
 }
 
-static bool do_dma_unmap(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_dma_unmap(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
     VfmVfuDmaUnmap unmap;
     uint64_t unmapped = 0, size;
@@ -111,25 +122,22 @@ static bool do_dma_unmap(VfmVfuTarget *target, VfmVfuMessage *message, Reply *re
     /* As type1 v2: success with what was there, also where nothing was. */
     unmap.argsz = sizeof(unmap);
     unmap.size = unmapped;
-    reply->owned = g_memdup2(&unmap, sizeof(unmap));
-    reply->data = reply->owned;
-    reply->length = sizeof(unmap);
+    put(payload, &unmap, sizeof(unmap));
     return true;
 }
 
-static bool do_device_info(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_device_info(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
     enum { WIRE_SIZE = 16 }; /* the protocol's struct ends with num_irqs */
 
     if (message->length < WIRE_SIZE)
         return bad(error, VFM_INPUT_SYNTAX, "a device info request of %u bytes", message->length);
     target->info.argsz = WIRE_SIZE;
-    reply->data = &target->info;
-    reply->length = WIRE_SIZE;
+    put(payload, &target->info, WIRE_SIZE);
     return true;
 }
 
-static bool do_region_info(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_region_info(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
     struct vfio_region_info request;
     const VfmVfuRegion *region;
@@ -139,23 +147,21 @@ static bool do_region_info(VfmVfuTarget *target, VfmVfuMessage *message, Reply *
     region = find_region(target, request.index, error);
     if (!region)
         return false;
-    reply->data = region->info->data;
-    reply->length = region->info->len;
-    reply->fd = region->fd;
     if (request.argsz < region->info->len) {
         /* The capabilities do not fit: say how much room they need, and no descriptor before they do. */
-        struct vfio_region_info *brief = g_memdup2(region->info->data, sizeof(*brief));
+        struct vfio_region_info brief;
 
-        brief->cap_offset = 0;
-        reply->owned = (uint8_t *)brief;
-        reply->data = brief;
-        reply->length = sizeof(*brief);
-        reply->fd = -1;
+        memcpy(&brief, region->info->data, sizeof(brief));
+        brief.cap_offset = 0;
+        put(payload, &brief, sizeof(brief));
+        return true;
     }
+    put(payload, region->info->data, region->info->len);
+    payload->fd = region->fd;
     return true;
 }
 
-static bool do_irq_info(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_irq_info(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
     struct vfio_irq_info request;
     const struct vfio_irq_info *info = NULL;
@@ -166,8 +172,7 @@ static bool do_irq_info(VfmVfuTarget *target, VfmVfuMessage *message, Reply *rep
         info = &g_array_index(target->irqs, struct vfio_irq_info, request.index);
     if (!info || !info->argsz)
         return bad(error, VFM_INPUT_RANGE, "the device has no interrupts of index %u", request.index);
-    reply->data = info;
-    reply->length = sizeof(*info);
+    put(payload, info, sizeof(*info));
     return true;
 }
 
@@ -177,7 +182,7 @@ static bool one_of(uint32_t flags, uint32_t mask)
     return (flags & mask) && !((flags & mask) & ((flags & mask) - 1));
 }
 
-static bool do_set_irqs(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_set_irqs(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
     const struct vfio_irq_info *info = NULL;
     g_autofree int *fds = NULL;
@@ -241,24 +246,22 @@ static bool check_access(const VfmVfuTarget *target, uint32_t index, uint64_t of
     return true;
 }
 
-static bool do_region_read(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_region_read(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
     VfmVfuRegionAccess access;
 
     if (!fixed_part(message, &access, sizeof(access), error) ||
         !check_access(target, access.region, access.offset, access.count, VFIO_REGION_INFO_FLAG_READ, error))
         return false;
-    reply->owned = g_malloc(sizeof(access) + access.count);
-    memcpy(reply->owned, &access, sizeof(access));
-    if (!target->device->ops->read(target->device, access.region, access.offset, reply->owned + sizeof(access),
+    put(payload, &access, sizeof(access));
+    if (!target->device->ops->read(target->device, access.region, access.offset, payload->data + sizeof(access),
                                    access.count, error))
         return false;
-    reply->data = reply->owned;
-    reply->length = sizeof(access) + access.count;
+    payload->length += access.count;
     return true;
 }
 
-static bool do_region_write(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_region_write(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
     VfmVfuRegionAccess access;
 
@@ -271,15 +274,13 @@ static bool do_region_write(VfmVfuTarget *target, VfmVfuMessage *message, Reply 
     if (!target->device->ops->write(target->device, access.region, access.offset, message->data + sizeof(access),
                                     access.count, error))
         return false;
-    reply->owned = g_memdup2(&access, sizeof(access));
-    reply->data = reply->owned;
-    reply->length = sizeof(access);
+    put(payload, &access, sizeof(access));
     return true;
 }
 
-static bool do_write_multi(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_write_multi(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
-    uint64_t count;
+    uint64_t count = 0;
 
     if (!fixed_part(message, &count, sizeof(count), error))
         return false;
@@ -303,13 +304,11 @@ static bool do_write_multi(VfmVfuTarget *target, VfmVfuMessage *message, Reply *
         if (!target->device->ops->write(target->device, one.region, one.offset, one.data, one.count, error))
             return false;
     }
-    reply->owned = g_memdup2(&count, sizeof(count));
-    reply->data = reply->owned;
-    reply->length = sizeof(count);
+    put(payload, &count, sizeof(count));
     return true;
 }
 
-static bool do_reset(VfmVfuTarget *target, VfmVfuMessage *message, Reply *reply, GError **error)
+static bool do_reset(VfmVfuTarget *target, const VfmVfuMessage *message, Payload *payload, GError **error)
 {
     if (!(target->info.flags & VFIO_DEVICE_FLAGS_RESET))
         return bad(error, VFM_INPUT_UNSUPPORTED, "the device can't be reset");
@@ -330,12 +329,12 @@ static const Handler handlers[] = {
     [VFM_VFU_REGION_WRITE_MULTI] = do_write_multi,
 };
 
-bool vfm_vfu_command(VfmVfuTarget *target, int socket, VfmVfuMessage *message, GError **error)
+void vfm_vfu_command(VfmVfuTarget *target, const VfmVfuMessage *message, VfmVfuReply *reply)
 {
     const VfmVfuHeader *header = &message->header;
     Handler handler = header->command < G_N_ELEMENTS(handlers) ? handlers[header->command] : NULL;
+    Payload payload = {.data = reply->bytes + sizeof(VfmVfuHeader), .fd = -1};
     g_autoptr(GError) failure = NULL;
-    Reply reply = {.fd = -1};
     bool done = false;
 
     if (!handler)
@@ -343,17 +342,32 @@ bool vfm_vfu_command(VfmVfuTarget *target, int socket, VfmVfuMessage *message, G
     else if (!target->negotiated && header->command != VFM_VFU_VERSION)
         bad(&failure, VFM_INPUT_CONFLICT, "command %u before the version", header->command);
     else
-        done = handler(target, message, &reply, &failure);
-    if (header->flags & VFM_VFU_NO_REPLY) {
-        g_free(reply.owned);
-        return true;
-    }
+        done = handler(target, message, &payload, &failure);
+    reply->length = 0;
+    reply->fd = -1;
+    if (header->flags & VFM_VFU_NO_REPLY)
+        return;
     if (done)
-        done = vfm_vfu_reply(socket, header, reply.data, reply.length, reply.fd, error);
+        vfm_vfu_reply(reply, header, payload.length, payload.fd);
     else
-        done = vfm_vfu_reply_error(socket, header, vfm_vfu_errno(failure), error);
-    g_free(reply.owned);
-    return done;
+        vfm_vfu_reply_error(reply, header, vfm_vfu_errno(failure));
+}
+
+void vfm_vfu_command_lost(const VfmVfuMessage *message, VfmVfuReply *reply)
+{
+    const VfmVfuHeader *header = &message->header;
+    bool unmap = header->command == VFM_VFU_DMA_UNMAP && message->length >= sizeof(VfmVfuDmaUnmap);
+
+    reply->length = 0;
+    reply->fd = -1;
+    if (header->flags & VFM_VFU_NO_REPLY)
+        return;
+    if (unmap)
+        memcpy(reply->bytes + sizeof(*header), message->data, sizeof(VfmVfuDmaUnmap));
+    if (unmap || header->command == VFM_VFU_DMA_MAP)
+        vfm_vfu_reply(reply, header, unmap ? sizeof(VfmVfuDmaUnmap) : 0, -1);
+    else
+        vfm_vfu_reply_error(reply, header, EIO);
 }
 
 bool vfm_vfu_target_init(VfmVfuTarget *target, VfmVfuDevice *device, const VfmVfuOffer *offer, GError **error)
@@ -372,7 +386,7 @@ bool vfm_vfu_target_init(VfmVfuTarget *target, VfmVfuDevice *device, const VfmVf
 
         /* An index without a region (VGA on most devices) is an error for the client who asks, not for the device. */
         if (device->ops->region_info(device, i, region.info, &region.fd, NULL) &&
-            region.info->len >= sizeof(struct vfio_region_info)) {
+            region.info->len >= sizeof(struct vfio_region_info) && region.info->len <= PAYLOAD_MAX) {
             const struct vfio_region_info *info = (const void *)region.info->data;
 
             region.size = info->size;

@@ -5,8 +5,7 @@
  * A target is a device as it described itself when the session began; every
  * command is held against that. Only the session's executing thread uses it.
  *
- * Two kinds of failure: a command that is wrong or fails is answered with an
- * errno and the connection goes on; only a socket that can't be written ends it.
+ * A command that is wrong or fails is answered with an errno, and the connection goes on.
  */
 #pragma once
 
@@ -34,6 +33,9 @@ typedef struct {
 bool vfm_vfu_target_init(VfmVfuTarget *target, VfmVfuDevice *device, const VfmVfuOffer *offer, GError **error);
 void vfm_vfu_target_clear(VfmVfuTarget *target);
 
-/* Carries out @message, whose descriptors may be taken, and answers on @socket unless no reply is wanted.
- * False with @error: the answer could not be sent, the connection is over. */
-bool vfm_vfu_command(VfmVfuTarget *target, int socket, VfmVfuMessage *message, GError **error);
+/* Carries out @message and prepares the answer to it in @reply, none if it wants none. */
+void vfm_vfu_command(VfmVfuTarget *target, const VfmVfuMessage *message, VfmVfuReply *reply);
+
+/* The answer to @message of a client whose device is lost: maps and unmaps of memory succeed, without being done, so
+ * that the guest can go on with its other devices; all else fails. */
+void vfm_vfu_command_lost(const VfmVfuMessage *message, VfmVfuReply *reply);

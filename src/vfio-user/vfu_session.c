@@ -2,31 +2,28 @@
 #include "vfu_session.h"
 
 #include <errno.h>
-#include <string.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "vfu_command.h"
-#include "vfu_message.h"
 
 struct VfmVfuSession {
-    int socket;
+    VfmVfuJournal *journal;
     VfmVfuTarget target; /* the executor's alone */
     GError *refusal;     /* set: no device, only this answer */
     GThread *reader, *executor;
 
-    GMutex lock; /* of what follows */
+    GMutex lock; /* of the journal and what follows */
     GCond changed;
-    GQueue queue; /* of VfmVfuMessage* */
-    gsize queued_bytes;
-    uint64_t received; /* messages */
-    bool read_ended;   /* no more messages will come */
     bool stop_reading; /* the executor gave up */
     bool ended;
-    int notify;     /* eventfd, -1: none */
-    GError *broken; /* why, if the client broke the protocol or the socket failed */
+    int notify; /* eventfd, -1: none */
 };
+
+/* Where this thread, if it is a session's, notes its crash. */
+static __thread volatile uint32_t *crash_note;
 
 enum { IDLE_USEC = G_USEC_PER_SEC };
 
@@ -58,59 +55,142 @@ int vfm_vfu_errno(const GError *error)
     return EINVAL;
 }
 
+static bool reading(const VfmVfuSession *session)
+{
+    return !session->stop_reading && vfm_vfu_journal_state(session->journal)->reading == VFM_VFU_READING;
+}
+
 static gpointer read_messages(gpointer data)
 {
     VfmVfuSession *session = data;
-    VfmVfuReceive got;
+    VfmVfuJournal *journal = session->journal;
+    struct pollfd slot = {.fd = vfm_vfu_journal_socket(journal), .events = POLLIN};
 
-    do {
-        g_autoptr(GError) error = NULL;
-        VfmVfuMessage *message = NULL;
-
-        got = vfm_vfu_receive(session->socket, &message, &error);
-        g_mutex_lock(&session->lock);
-        if (got == VFM_VFU_RECEIVED) {
-            while (!session->stop_reading && (session->queue.length >= VFM_VFU_MAX_QUEUE_MESSAGES ||
-                                              session->queued_bytes >= VFM_VFU_MAX_QUEUE_BYTES))
-                g_cond_wait(&session->changed, &session->lock);
-            session->queued_bytes += message->header.size;
-            message->number = ++session->received;
-            g_queue_push_tail(&session->queue, message);
-        } else {
-            session->read_ended = true;
-            if (!session->broken && !session->stop_reading)
-                session->broken = g_steal_pointer(&error);
-        }
-        if (session->stop_reading)
-            got = VFM_VFU_END;
-        g_cond_broadcast(&session->changed);
-        g_mutex_unlock(&session->lock);
-    } while (got == VFM_VFU_RECEIVED);
-    return NULL;
-}
-
-/* The next message, or NULL when there will be none; with *@idle, when none came for a while. */
-static VfmVfuMessage *next_message(VfmVfuSession *session, bool may_idle, bool *idle)
-{
-    gint64 until = g_get_monotonic_time() + IDLE_USEC;
-    VfmVfuMessage *message;
-
-    *idle = false;
+    crash_note = vfm_vfu_journal_crash_note(journal);
     g_mutex_lock(&session->lock);
-    while (!session->queue.length && !session->read_ended && !*idle) {
-        if (!may_idle)
+    while (reading(session)) {
+        int status;
+
+        if (!vfm_vfu_journal_has_room(journal)) {
             g_cond_wait(&session->changed, &session->lock);
-        else
-            *idle = !g_cond_wait_until(&session->changed, &session->lock, until);
-    }
-    message = g_queue_pop_head(&session->queue);
-    if (message) {
-        *idle = false;
-        session->queued_bytes -= message->header.size;
+            continue;
+        }
+        vfm_vfu_journal_prepare_receive(journal);
+        g_mutex_unlock(&session->lock);
+        while ((status = vfm_vfu_journal_receive(journal)) == EAGAIN)
+            poll(&slot, 1, -1);
+        g_mutex_lock(&session->lock);
+        vfm_vfu_journal_received(journal, status);
         g_cond_broadcast(&session->changed);
     }
     g_mutex_unlock(&session->lock);
-    return message;
+    return NULL;
+}
+
+typedef enum { WORK_MESSAGE, WORK_ANSWER, WORK_IDLE, WORK_NONE } Work;
+
+/* What is to be done next: with the first message, with its answer, with time, or nothing any more. */
+static Work next_work(VfmVfuSession *session, bool may_idle, VfmVfuMessage *message)
+{
+    gint64 until = g_get_monotonic_time() + IDLE_USEC;
+    Work work = WORK_NONE;
+    bool idle = false;
+
+    g_mutex_lock(&session->lock);
+    while (!vfm_vfu_journal_message(session->journal, message) && reading(session) && !idle) {
+        if (!may_idle)
+            g_cond_wait(&session->changed, &session->lock);
+        else
+            idle = !g_cond_wait_until(&session->changed, &session->lock, until);
+    }
+    if (vfm_vfu_journal_state(session->journal)->unheard)
+        work = WORK_NONE;
+    else if (vfm_vfu_journal_message(session->journal, message))
+        work = vfm_vfu_journal_state(session->journal)->reply_length ? WORK_ANSWER : WORK_MESSAGE;
+    else if (idle)
+        work = WORK_IDLE;
+    g_mutex_unlock(&session->lock);
+    return work;
+}
+
+static void carry_out(VfmVfuSession *session, const VfmVfuMessage *message)
+{
+    VfmVfuTarget *target = &session->target;
+    VfmVfuReply reply = {.bytes = vfm_vfu_journal_reply(session->journal), .fd = -1};
+
+    vfm_vfu_journal_step(session->journal, "to carry out");
+    vfm_vfu_journal_set_busy(session->journal, true);
+    if (session->refusal && !(message->header.flags & VFM_VFU_NO_REPLY))
+        vfm_vfu_reply_error(&reply, &message->header, vfm_vfu_errno(session->refusal));
+    else if (!target->device && !session->refusal)
+        vfm_vfu_command_lost(message, &reply);
+    else if (!session->refusal)
+        vfm_vfu_command(target, message, &reply);
+    g_mutex_lock(&session->lock);
+    vfm_vfu_journal_answer(session->journal, reply.length, reply.fd, target->negotiated ? &target->client : NULL);
+    g_cond_broadcast(&session->changed);
+    g_mutex_unlock(&session->lock);
+    vfm_vfu_journal_set_busy(session->journal, false);
+}
+
+static void answer(VfmVfuSession *session)
+{
+    struct pollfd slot = {.fd = vfm_vfu_journal_socket(session->journal), .events = POLLOUT};
+    int status;
+
+    g_mutex_lock(&session->lock);
+    vfm_vfu_journal_prepare_send(session->journal);
+    g_mutex_unlock(&session->lock);
+    while ((status = vfm_vfu_journal_send(session->journal)) == EAGAIN)
+        poll(&slot, 1, -1);
+    g_mutex_lock(&session->lock);
+    vfm_vfu_journal_sent(session->journal, status);
+    g_cond_broadcast(&session->changed);
+    g_mutex_unlock(&session->lock);
+}
+
+static void set_fate(VfmVfuSession *session, VfmVfuFate fate)
+{
+    g_mutex_lock(&session->lock);
+    vfm_vfu_journal_set_fate(session->journal, fate);
+    g_mutex_unlock(&session->lock);
+}
+
+/* Workers crashed over the client's message: its device is taken from it, before the message is looked at again. */
+static void lose_device(VfmVfuSession *session)
+{
+    VfmVfuDevice *device = session->target.device;
+    unsigned crashes = vfm_vfu_journal_crashes(session->journal);
+    VfmVfuFate fate = (VfmVfuFate)vfm_vfu_journal_state(session->journal)->fate;
+
+    if (!device || (fate == VFM_VFU_SERVED && crashes < VFM_VFU_CRASHES))
+        return;
+    /* If even that is what crashes, it is left out. */
+    if (fate != VFM_VFU_LOST && crashes < 2 * VFM_VFU_CRASHES) {
+        g_autoptr(GError) why =
+            g_error_new(VFM_SYSTEM_ERROR, EIO,
+                        "serving it crashed %u times over one request of QEMU's; it is dead for the guest "
+                        "until it is detached and attached again",
+                        crashes);
+
+        set_fate(session, VFM_VFU_LOSING);
+        device->ops->gone(device, why);
+    }
+    set_fate(session, VFM_VFU_LOST);
+    session->target.device = NULL;
+}
+
+static void tell_gone(VfmVfuSession *session)
+{
+    VfmVfuDevice *device = session->target.device;
+    g_autoptr(GError) why = NULL;
+
+    g_mutex_lock(&session->lock);
+    if (*vfm_vfu_journal_why(session->journal))
+        why = g_error_new_literal(VFM_INPUT_ERROR, VFM_INPUT_SYNTAX, vfm_vfu_journal_why(session->journal));
+    g_mutex_unlock(&session->lock);
+    if (device)
+        device->ops->gone(device, why);
 }
 
 /* With the lock held. */
@@ -120,45 +200,49 @@ static void tell_ended(VfmVfuSession *session)
         eventfd_write(session->notify, 1);
 }
 
-static gpointer execute_messages(gpointer data)
+static void serve(VfmVfuSession *session)
 {
-    VfmVfuSession *session = data;
-    VfmVfuDevice *device = session->target.device;
-    g_autoptr(GError) error = NULL;
     bool told_idle = false;
 
     for (;;) {
-        g_autoptr(VfmVfuMessage) message = NULL;
-        bool idle = false;
+        VfmVfuDevice *device = session->target.device;
+        VfmVfuMessage message;
+        Work work = next_work(session, device && device->ops->idle && !told_idle, &message);
 
-        message = next_message(session, device && device->ops->idle && !told_idle, &idle);
-        if (idle) {
+        told_idle = work == WORK_IDLE;
+        if (work == WORK_NONE)
+            return;
+        if (work == WORK_MESSAGE)
+            carry_out(session, &message);
+        else if (work == WORK_ANSWER)
+            answer(session);
+        else
             device->ops->idle(device);
-            told_idle = true;
-            continue;
-        }
-        if (!message)
-            break;
-        told_idle = false;
-        if (session->refusal) {
-            if (!(message->header.flags & VFM_VFU_NO_REPLY) &&
-                !vfm_vfu_reply_error(session->socket, &message->header, vfm_vfu_errno(session->refusal), &error))
-                break;
-        } else if (!vfm_vfu_command(&session->target, session->socket, message, &error)) {
-            break;
-        }
     }
-    /* The peer sees the end only after gone(): what it then does must not race with mappings that still stand. */
+}
+
+static gpointer execute_messages(gpointer data)
+{
+    VfmVfuSession *session = data;
+
+    crash_note = vfm_vfu_journal_crash_note(session->journal);
+    if (vfm_vfu_journal_state(session->journal)->phase == VFM_VFU_OPEN) {
+        lose_device(session);
+        serve(session);
+        /* The peer sees the end only after gone(): what it then does must not race with mappings that still stand. */
+        g_mutex_lock(&session->lock);
+        session->stop_reading = true;
+        g_cond_broadcast(&session->changed);
+        g_mutex_unlock(&session->lock);
+        tell_gone(session);
+        vfm_vfu_journal_step(session->journal, "gone");
+    }
+    g_mutex_lock(&session->lock);
+    vfm_vfu_journal_end(session->journal);
+    g_mutex_unlock(&session->lock);
+    shutdown(vfm_vfu_journal_socket(session->journal), SHUT_RDWR);
     g_mutex_lock(&session->lock);
     session->stop_reading = true;
-    if (error && !session->broken)
-        session->broken = g_steal_pointer(&error);
-    g_cond_broadcast(&session->changed);
-    g_mutex_unlock(&session->lock);
-    if (device)
-        device->ops->gone(device, session->broken);
-    shutdown(session->socket, SHUT_RDWR);
-    g_mutex_lock(&session->lock);
     session->ended = true;
     tell_ended(session);
     g_cond_broadcast(&session->changed);
@@ -166,35 +250,46 @@ static gpointer execute_messages(gpointer data)
     return NULL;
 }
 
-static VfmVfuSession *session_start(int socket, VfmVfuDevice *device, const VfmVfuOffer *offer, const GError *refusal)
+static VfmVfuSession *session_start(VfmVfuJournal *journal, VfmVfuDevice *device, const GError *refusal)
 {
     VfmVfuSession *session = g_new0(VfmVfuSession, 1);
+    const VfmVfuState *state = vfm_vfu_journal_state(journal);
 
-    session->socket = socket;
+    session->journal = journal;
     session->notify = -1;
     g_mutex_init(&session->lock);
     g_cond_init(&session->changed);
-    g_queue_init(&session->queue);
     session->refusal = refusal ? g_error_copy(refusal) : NULL;
-    if (device) {
-        GError *error = NULL;
-
-        if (!vfm_vfu_target_init(&session->target, device, offer, &error))
-            session->refusal = error;
-    }
+    if (device && !vfm_vfu_target_init(&session->target, device, vfm_vfu_journal_offer(journal), &session->refusal))
+        g_assert(session->refusal);
+    session->target.negotiated = state->negotiated;
+    session->target.client = state->client;
     session->reader = g_thread_new("vfio-user read", read_messages, session);
     session->executor = g_thread_new("vfio-user", execute_messages, session);
     return session;
 }
 
-VfmVfuSession *vfm_vfu_session_new(int socket, VfmVfuDevice *device, const VfmVfuOffer *offer)
+VfmVfuSession *vfm_vfu_session_new(VfmVfuJournal *journal, int socket, VfmVfuDevice *device, const VfmVfuOffer *offer)
 {
-    return session_start(socket, device, offer, NULL);
+    vfm_vfu_journal_open(journal, socket, offer);
+    return session_start(journal, device, NULL);
 }
 
-VfmVfuSession *vfm_vfu_session_new_refusing(int socket, const GError *why)
+VfmVfuSession *vfm_vfu_session_resume(VfmVfuJournal *journal, VfmVfuDevice *device)
 {
-    return session_start(socket, NULL, NULL, why);
+    return session_start(journal, device, NULL);
+}
+
+VfmVfuSession *vfm_vfu_session_new_refusing(VfmVfuJournal *journal, int socket, const GError *why)
+{
+    vfm_vfu_journal_open(journal, socket, &(VfmVfuOffer){0});
+    return session_start(journal, NULL, why);
+}
+
+void vfm_vfu_session_note_crash(void)
+{
+    if (crash_note)
+        *crash_note = 1;
 }
 
 bool vfm_vfu_session_ended(VfmVfuSession *session)
@@ -225,20 +320,15 @@ void vfm_vfu_session_wait(VfmVfuSession *session)
 
 void vfm_vfu_session_free(VfmVfuSession *session)
 {
-    VfmVfuMessage *message;
-
     if (!session)
         return;
     /* Only the reading side: answers to what is queued still go out. */
-    shutdown(session->socket, SHUT_RD);
+    shutdown(vfm_vfu_journal_socket(session->journal), SHUT_RD);
     g_thread_join(session->executor);
     g_thread_join(session->reader);
-    while ((message = g_queue_pop_head(&session->queue)))
-        vfm_vfu_message_free(message);
-    close(session->socket);
+    vfm_vfu_journal_clear(session->journal);
     vfm_vfu_target_clear(&session->target);
     g_clear_error(&session->refusal);
-    g_clear_error(&session->broken);
     g_mutex_clear(&session->lock);
     g_cond_clear(&session->changed);
     g_free(session);

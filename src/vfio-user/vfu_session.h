@@ -9,11 +9,17 @@
  *
  * Two threads of its own: one reads, so that messages are taken off the socket
  * while a slow mapping runs (QEMU sends hundreds without waiting); one carries them out
- * and answers. The queue between them is bounded, a client that floods just waits.
+ * and answers. What lies between them is in a journal (vfu_journal.h), bounded, so that a client that floods just
+ * waits, and a process that follows this one takes the session up where it was.
+ *
+ * A command may be carried out twice if a worker died over it: reads, writes and resets of the device are then done
+ * again, interrupts are set again to the same descriptors, and maps and unmaps have a number to be known by.
  *
  * A device that is refused is served by a session, too: it answers the first message with an
  * error. Closing the connection instead can abort QEMU (QEMU 11.1: assertion in
- * error_setv on 7 of 12 cold starts).
+ * error_setv on 7 of 12 cold starts). So is one that is lost because workers crash over a command of its client: the
+ * device is told that its client is gone, commands are answered with errors, and maps of memory, which
+ * other devices of the guest may need, with success.
  */
 #pragma once
 
@@ -21,6 +27,7 @@
 #include <stdbool.h>
 
 #include "error.h"
+#include "vfu_journal.h"
 #include "vfu_protocol.h"
 #include "vfu_version.h"
 
@@ -58,7 +65,7 @@ typedef struct {
     /* The client has been quiet for about a second: a time for what can wait. May be NULL. */
     void (*idle)(VfmVfuDevice *device);
     /* The client is gone, or broken (@why, else NULL). The last call, from the session's thread: unmap, forget
-     * interrupts. The session itself must be freed by another thread. */
+     * interrupts. Another process may have begun with it. The session itself must be freed by another thread. */
     void (*gone)(VfmVfuDevice *device, const GError *why);
 } VfmVfuDeviceOps;
 
@@ -66,16 +73,26 @@ struct VfmVfuDevice {
     const VfmVfuDeviceOps *ops;
 };
 
-/* Serves @device (borrowed) on @socket (consumed: a connected stream socket). Its threads start at once. @offer is
- * copied. Never fails: a device that can't describe itself is refused as below. */
-VfmVfuSession *vfm_vfu_session_new(int socket, VfmVfuDevice *device, const VfmVfuOffer *offer);
+/* Crashes over one message until its device is given up. */
+enum { VFM_VFU_CRASHES = 3 };
 
-/* Answers the client's first message with @why's errno and waits for it to hang up. @socket is consumed. */
-VfmVfuSession *vfm_vfu_session_new_refusing(int socket, const GError *why);
+/* Serves @device (borrowed) on @socket (consumed: a connected stream socket), in @journal, which is unused and is
+ * borrowed. Its threads start at once. @offer is copied. Never fails: a device that can't describe itself is refused as
+ * below. */
+VfmVfuSession *vfm_vfu_session_new(VfmVfuJournal *journal, int socket, VfmVfuDevice *device, const VfmVfuOffer *offer);
 
-/* Ends the connection if it still stands, waits for the threads (and so for gone()) and frees. Not from an operation.
- */
+/* Goes on where another process was; @journal is open or over and was recovered. */
+VfmVfuSession *vfm_vfu_session_resume(VfmVfuJournal *journal, VfmVfuDevice *device);
+
+/* Answers the client's messages with @why's errno until it hangs up. @socket is consumed. */
+VfmVfuSession *vfm_vfu_session_new_refusing(VfmVfuJournal *journal, int socket, const GError *why);
+
+/* Ends the connection if it still stands, waits for the threads (and so for gone()), frees, and clears the journal. Not
+ * from an operation. */
 void vfm_vfu_session_free(VfmVfuSession *session);
+
+/* For handlers of the signals that a crash raises: notes in the journal if this thread is a session's. */
+void vfm_vfu_session_note_crash(void);
 
 /* Whether the client is gone; any thread. */
 bool vfm_vfu_session_ended(VfmVfuSession *session);

@@ -9,7 +9,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "backend_record.h"
@@ -39,37 +38,28 @@ static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uin
     return vfm_guest_dma_unmap(client, address, size, unmapped, error);
 }
 
-static void drain(int socket)
+/* The next command out of the input; false at its end. */
+static bool next(const uint8_t **data, size_t *size, int memory, VfmVfuMessage *message)
 {
-    char bytes[65536];
-
-    while (recv(socket, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
-        ;
-}
-
-/* The next command out of the input, or NULL at its end. */
-static VfmVfuMessage *next(const uint8_t **data, size_t *size, int memory)
-{
-    VfmVfuMessage *message;
     uint16_t length;
 
     if (*size < 5)
-        return NULL;
-    message = g_new0(VfmVfuMessage, 1);
-    message->header.command = (*data)[0] % 20;
-    message->header.flags = (*data)[1] & VFM_VFU_NO_REPLY;
+        return false;
+    message->number++;
+    message->header = (VfmVfuHeader){.command = (*data)[0] % 20, .flags = (*data)[1] & VFM_VFU_NO_REPLY};
     message->n_fds = (*data)[2] % 4;
     memcpy(&length, *data + 3, sizeof(length));
     *data += 5;
     *size -= 5;
     message->length = MIN(length, *size);
+    /* A copy of its own size, so that reading beyond it is seen. */
     message->data = g_memdup2(*data, message->length);
     message->header.size = sizeof(message->header) + message->length;
     *data += message->length;
     *size -= message->length;
     for (unsigned i = 0; i < message->n_fds; i++)
         message->fds[i] = fcntl(memory, F_DUPFD_CLOEXEC, 0);
-    return message;
+    return true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -82,11 +72,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     VfmGuestDma *dma = vfm_guest_dma_new(container, NULL);
     Fuzzed fuzzed = {.fake = fake_vfu_device_new()};
     VfmVfuTarget target = {0};
-    VfmVfuMessage *message;
-    int sockets[2], memory = memfd_create("fuzzed", MFD_CLOEXEC);
+    VfmVfuReply reply = {.bytes = g_malloc(VFM_VFU_MAX_MESSAGE)};
+    VfmVfuMessage message = {0};
+    int memory = memfd_create("fuzzed", MFD_CLOEXEC);
 
     g_assert(ftruncate(memory, FILE_SIZE) == 0);
-    g_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0);
     g_assert(vfm_container_attach(container, &device, NULL, NULL));
     vfm_guest_dma_set_patience(dma, 0);
     client = vfm_guest_dma_join(dma, "fuzzed");
@@ -95,10 +85,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzzed.ops.dma_unmap = dma_unmap;
     fuzzed.fake->vfu.ops = &fuzzed.ops;
     g_assert(vfm_vfu_target_init(&target, &fuzzed.fake->vfu, &offer, NULL));
-    while ((message = next(&data, &size, memory))) {
-        g_assert(vfm_vfu_command(&target, sockets[0], message, NULL));
-        vfm_vfu_message_free(message);
-        drain(sockets[1]);
+    while (next(&data, &size, memory, &message)) {
+        vfm_vfu_command(&target, &message, &reply);
+        g_assert(reply.length <= VFM_VFU_MAX_MESSAGE);
+        g_free((void *)message.data);
+        for (unsigned i = 0; i < message.n_fds; i++)
+            close(message.fds[i]);
         g_assert(vfm_backend_record_mappings(backend) <= 64);
         /* Without the version nothing is done; most inputs would never get it right. */
         target.negotiated = true;
@@ -109,8 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vfm_guest_dma_free(dma);
     vfm_container_free(container);
     fake_vfu_device_free(fuzzed.fake);
-    close(sockets[0]);
-    close(sockets[1]);
+    g_free(reply.bytes);
     /* No descriptor was left: the lowest free number is that of the first. */
     {
         int probe = fcntl(memory, F_DUPFD_CLOEXEC, 3);

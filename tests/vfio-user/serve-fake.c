@@ -165,7 +165,7 @@ int main(int argc, char **argv)
         if (refuse) {
             g_autoptr(GError) why = g_error_new(VFM_REFUSED, VFM_REFUSED_POLICY, "told to refuse");
 
-            vfm_vfu_session_new_refusing(connection, why);
+            vfm_vfu_session_new_refusing(vfm_vfu_journal_new(NULL), connection, why);
             continue;
         }
         device = g_new0(Served, 1);
@@ -184,6 +184,6 @@ int main(int argc, char **argv)
         g_hash_table_insert(served_by_device, &device->fake->vfu, device);
         g_mutex_unlock(&served_lock);
         /* Sessions end with their clients; the process ends with the test. */
-        vfm_vfu_session_new(connection, &device->fake->vfu, &offer);
+        vfm_vfu_session_new(vfm_vfu_journal_new(NULL), connection, &device->fake->vfu, &offer);
     }
 }

@@ -18,6 +18,7 @@
 
 typedef struct {
     FakeVfuDevice *device;
+    VfmVfuJournal *journal;
     VfmVfuSession *session;
     int client;
     unsigned fds_before;
@@ -143,7 +144,9 @@ static int setup(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
     scene->device = fake_vfu_device_new();
     scene->client = sockets[0];
-    scene->session = vfm_vfu_session_new(sockets[1], &scene->device->vfu, &offer);
+    scene->journal = vfm_vfu_journal_new(NULL);
+    assert_non_null(scene->journal);
+    scene->session = vfm_vfu_session_new(scene->journal, sockets[1], &scene->device->vfu, &offer);
     *state = scene;
     return 0;
 }
@@ -162,6 +165,8 @@ static int teardown(void **state)
     if (scene->client >= 0)
         close(scene->client);
     vfm_vfu_session_free(scene->session);
+    assert_int_equal(vfm_vfu_journal_state(scene->journal)->phase, VFM_VFU_UNUSED);
+    vfm_vfu_journal_free(scene->journal);
     assert_int_equal(scene->device->gones, 1);
     fake_vfu_device_free(scene->device);
     /* Whatever was said, no descriptor is left. */
@@ -298,13 +303,14 @@ static void test_region_info_with_capability(void **state)
     static const VfmVfuOffer offer = {.max_dma_maps = 0, .page_sizes = 4096};
     struct vfio_region_info info = {.argsz = sizeof(info)};
     FakeVfuDevice *device = fake_vfu_device_new();
+    VfmVfuJournal *journal = vfm_vfu_journal_new(NULL);
     VfmVfuSession *session;
     size_t length;
     int sockets[2], fd;
 
     device->bar_fd = eventfd(0, EFD_CLOEXEC);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
-    session = vfm_vfu_session_new(sockets[1], &device->vfu, &offer);
+    session = vfm_vfu_session_new(journal, sockets[1], &device->vfu, &offer);
     negotiate(sockets[0]);
     /* Too little room: the size that is needed, and no descriptor yet. */
     command(sockets[0], 2, VFM_VFU_DEVICE_GET_REGION_INFO, &info, sizeof(info));
@@ -321,6 +327,7 @@ static void test_region_info_with_capability(void **state)
     close(fd);
     close(sockets[0]);
     vfm_vfu_session_free(session);
+    vfm_vfu_journal_free(journal);
     close(device->bar_fd);
     fake_vfu_device_free(device);
 }
@@ -638,11 +645,12 @@ static void test_hang_up(void **state)
 static void test_refusing(void **state)
 {
     g_autoptr(GError) why = g_error_new(VFM_REFUSED, VFM_REFUSED_POLICY, "not this one");
+    g_autoptr(VfmVfuJournal) journal = vfm_vfu_journal_new(NULL);
     VfmVfuSession *session;
     int sockets[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
-    session = vfm_vfu_session_new_refusing(sockets[1], why);
+    session = vfm_vfu_session_new_refusing(journal, sockets[1], why);
     assert_int_equal(negotiate_with(sockets[0], qemu_capabilities, sizeof(qemu_capabilities), NULL, 0), EPERM);
     /* It is the client who hangs up. */
     command(sockets[0], 2, VFM_VFU_DEVICE_RESET, NULL, 0);
