@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What --help says and what the man pages say is the same: commands, and the options of each, both ways.
-# usage: man.sh VFIOMEM DIRECTORY-OF-RST
+# usage: man.sh VFIOMEM DIRECTORY-OF-RST PROGRAM...
 set -u
 vfiomem=$1 man=$2
+shift 2
 failed=0
 
 complain() {
@@ -44,5 +45,10 @@ for command in $commands; do
     [ -n "$(options <<<"$help")" ] || complain "$command --help has no options"
     differ "options of $command" "$(options <<<"$help")" "$(options <"$page")"
     differ "short options of $command" "$(letters <<<"$help")" "$(letters <"$page")"
+done
+for program; do
+    page=$man/$(basename "$program").rst
+    help=$("$program" --help) || complain "$program --help fails"
+    differ "options of $(basename "$program")" "$(options <<<"$help")" "$(options <"$page")"
 done
 exit $failed
