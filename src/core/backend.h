@@ -49,11 +49,23 @@ typedef struct {
  * duplicate of the first one's descriptor. */
 typedef struct {
     const char *name; /* "0000:01:00.0" or an mdev's UUID: type1 asks the group for the device by it */
-    int fd;
-    int device_fd; /* out: type1: from VFIO_GROUP_GET_DEVICE_FD; iommufd: the cdev itself. Borrowed */
+    int fd;           /* after success: what the backend holds (type1: one descriptor for all devices of a group) */
+    int device_fd;    /* out: type1: from VFIO_GROUP_GET_DEVICE_FD; iommufd: the cdev itself. Borrowed */
 } VfmBackendDevice;
 
 typedef struct VfmBackend VfmBackend;
+
+/* What a backend holds, in plain numbers: enough for another process that shares the table of descriptors to take it
+ * over (backend_adopt.h). Changes with attach and detach. */
+typedef struct {
+    uint32_t kind;         /* VfmBackendKind; VFM_BACKEND_AUTO: can't be taken over */
+    int32_t fd;            /* the container, or /dev/iommu */
+    uint32_t ioas;         /* iommufd: id of the address space */
+    uint32_t account;      /* iommufd: VfmIommufdAccount */
+    uint32_t limited;      /* type1: @max_mappings is known */
+    uint32_t reserved;     /* 0 */
+    uint64_t max_mappings; /* type1: the total, which the kernel only tells while nothing is mapped */
+} VfmBackendHold;
 
 typedef struct {
     const char *name; /* "type1", "iommufd", "record" */
@@ -75,6 +87,18 @@ typedef struct {
 
     /* Mappings that still fit, as the kernel counts; not set where it has no limit. */
     VfmMaybe (*available)(VfmBackend *backend);
+
+    /* --- for a successor of a process that died. All may be NULL: then nothing can be taken over. */
+
+    void (*hold)(const VfmBackend *backend, VfmBackendHold *hold);
+
+    /* A device that a predecessor attached: @device->fd and ->device_fd are what they were in it. Changes nothing in
+     * the kernel. On failure they are closed, but for a group's that other devices are in. */
+    bool (*adopt)(VfmBackend *backend, VfmBackendDevice *device, GError **error);
+
+    /* A mapping that a predecessor made is from now on this process's: its locked memory is charged here.
+     * DMA goes on meanwhile. False: it stays charged to nobody; otherwise it is as good. */
+    bool (*claim)(VfmBackend *backend, const VfmMapping *mapping);
 
     void (*free)(VfmBackend *backend);
 } VfmBackendOps;

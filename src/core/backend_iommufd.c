@@ -5,6 +5,7 @@
 #include "iommufd_abi.h"
 
 #include <errno.h>
+#include <linux/vfio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 typedef struct {
     int fd;
     unsigned refs;
+    VfmIommufdAccount account;
     bool no_map_file; /* the kernel said it does not know IOMMU_IOAS_MAP_FILE */
     GArray *bound;    /* of dev_t: devices that were ever bound here */
 } Context;
@@ -226,6 +228,38 @@ static VfmMaybe iommufd_available(VfmBackend *backend)
     return VFM_NONE;
 }
 
+static void iommufd_hold(const VfmBackend *backend, VfmBackendHold *hold)
+{
+    const Iommufd *self = (const Iommufd *)backend;
+
+    *hold = (VfmBackendHold){
+        .kind = VFM_BACKEND_IOMMUFD, .fd = self->context->fd, .ioas = self->ioas, .account = self->context->account};
+}
+
+/* VFIO_DEVICE_GET_INFO works on a cdev only while it is bound, which it is to our iommufd or to none. */
+static bool iommufd_adopt(VfmBackend *backend, VfmBackendDevice *device, GError **error)
+{
+    Iommufd *self = (Iommufd *)backend;
+    struct vfio_device_info device_info = {.argsz = sizeof(device_info)};
+    struct stat info;
+
+    if (fstat(device->device_fd, &info) < 0 || ioctl(device->device_fd, VFIO_DEVICE_GET_INFO, &device_info) < 0) {
+        vfm_set_system_error(error, errno, "iommufd: taking over %s: asking it for its kind", device->name);
+        close(device->device_fd);
+        return false;
+    }
+    if (!was_bound(self->context, info.st_rdev))
+        g_array_append_val(self->context->bound, info.st_rdev);
+    g_array_append_val(self->devices, device->device_fd);
+    return true;
+}
+
+/* The user's count stays right by itself; a dead process's can't be moved. */
+static bool iommufd_claim(VfmBackend *backend, const VfmMapping *mapping)
+{
+    return ((const Iommufd *)backend)->context->account == VFM_IOMMUFD_ACCOUNT_USER;
+}
+
 static void iommufd_free(VfmBackend *backend)
 {
     Iommufd *self = (Iommufd *)backend;
@@ -249,6 +283,9 @@ static const VfmBackendOps iommufd_ops = {
     .map = iommufd_map,
     .unmap = iommufd_unmap,
     .available = iommufd_available,
+    .hold = iommufd_hold,
+    .adopt = iommufd_adopt,
+    .claim = iommufd_claim,
     .free = iommufd_free,
 };
 
@@ -295,6 +332,7 @@ VfmBackend *vfm_backend_iommufd_new(int iommufd, VfmIommufdAccount account, GErr
         return NULL;
     Context *context = g_new0(Context, 1);
     context->fd = iommufd;
+    context->account = account;
     context->bound = g_array_new(FALSE, FALSE, sizeof(dev_t));
     return make(context, ioas);
 }
@@ -306,4 +344,20 @@ VfmBackend *vfm_backend_iommufd_new_beside(VfmBackend *first, GError **error)
     g_return_val_if_fail(first->ops == &iommufd_ops, NULL);
     Context *context = ((Iommufd *)first)->context;
     return allocate(context->fd, &ioas, error) ? make(context, ioas) : NULL;
+}
+
+VfmBackend *vfm_backend_iommufd_adopt(const VfmBackendHold *hold, GError **error)
+{
+    struct vfm_ioas_iova_ranges request = {.size = sizeof(request), .ioas_id = hold->ioas};
+
+    /* EMSGSIZE: there are ranges, and there is no room for them. */
+    if (ioctl(hold->fd, VFM_IOMMU_IOAS_IOVA_RANGES, &request) < 0 && errno != EMSGSIZE) {
+        vfm_set_system_error(error, errno, "iommufd: address space %u of descriptor %d", hold->ioas, hold->fd);
+        return NULL;
+    }
+    Context *context = g_new0(Context, 1);
+    context->fd = hold->fd;
+    context->account = (VfmIommufdAccount)hold->account;
+    context->bound = g_array_new(FALSE, FALSE, sizeof(dev_t));
+    return make(context, hold->ioas);
 }

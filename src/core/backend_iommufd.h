@@ -32,3 +32,6 @@ VfmBackend *vfm_backend_iommufd_new(int iommufd, VfmIommufdAccount account, GErr
  * after. A device whose attach failed in one can be given to another only if they share a descriptor: the
  * kernel binds an open device to one for good. */
 VfmBackend *vfm_backend_iommufd_new_beside(VfmBackend *first, GError **error);
+
+/* One that a predecessor made: see backend_adopt.h. */
+VfmBackend *vfm_backend_iommufd_adopt(const VfmBackendHold *hold, GError **error);

@@ -270,6 +270,17 @@ static VfmMaybe record_available(VfmBackend *backend)
                                             : VFM_NONE;
 }
 
+static bool record_adopt(VfmBackend *backend, VfmBackendDevice *device, GError **error)
+{
+    ((Record *)backend)->devices++;
+    return true;
+}
+
+static bool record_claim(VfmBackend *backend, const VfmMapping *mapping)
+{
+    return true;
+}
+
 static void record_free(VfmBackend *backend)
 {
     Record *record = (Record *)backend;
@@ -288,6 +299,8 @@ static const VfmBackendOps record_ops = {
     .map = record_map,
     .unmap = record_unmap,
     .available = record_available,
+    .adopt = record_adopt,
+    .claim = record_claim,
     .free = record_free,
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 /* What a kernel without VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL (before 5.10) allows: the module's default. */
@@ -31,6 +32,7 @@ typedef struct {
     GArray *groups;        /* of Type1Group */
     GArray *devices;       /* of Type1Device */
     VfmMaybe max_mappings; /* of the present context; not set: no limit, or no context */
+    bool update_vaddr;     /* adopted, and the kernel can move mappings to another process */
 } Type1;
 
 static Type1Group *find_group(Type1 *self, dev_t node)
@@ -154,11 +156,14 @@ static bool type1_attach(VfmBackend *backend, VfmBackendDevice *device, GError *
             ioctl(device->fd, VFIO_GROUP_UNSET_CONTAINER);
         return false;
     }
+    if (known) {
+        close(device->fd);
+        device->fd = known->fd;
+    }
     device->device_fd = device_fd;
     g_array_append_vals(self->devices, &(Type1Device){.device_fd = device_fd, .node = info.st_rdev}, 1);
     if (known) {
         known->devices++;
-        close(device->fd);
     } else {
         g_array_append_vals(self->groups, &(Type1Group){.node = info.st_rdev, .fd = device->fd, .devices = 1}, 1);
     }
@@ -282,6 +287,87 @@ static VfmMaybe type1_available(VfmBackend *backend)
     return info ? left_in(info) : VFM_NONE;
 }
 
+static void type1_hold(const VfmBackend *backend, VfmBackendHold *hold)
+{
+    const Type1 *self = (const Type1 *)backend;
+
+    *hold = (VfmBackendHold){.kind = VFM_BACKEND_TYPE1,
+                             .fd = self->container_fd,
+                             .limited = self->max_mappings.set,
+                             .max_mappings = self->max_mappings.value};
+}
+
+/* Whether the descriptors are a group that is in a container, and a device. */
+static bool check_adopted(const VfmBackendDevice *device, dev_t *node, GError **error)
+{
+    struct vfio_group_status status = {.argsz = sizeof(status)};
+    struct vfio_device_info device_info = {.argsz = sizeof(device_info)};
+    struct stat info;
+    const char *what = NULL;
+
+    if (fstat(device->fd, &info) < 0 || ioctl(device->fd, VFIO_GROUP_GET_STATUS, &status) < 0)
+        what = "asking its group for its state";
+    else if (ioctl(device->device_fd, VFIO_DEVICE_GET_INFO, &device_info) < 0)
+        what = "asking it for its kind";
+    if (what) {
+        vfm_set_system_error(error, errno, "type1: taking over %s: %s", device->name, what);
+        return false;
+    }
+    if (!(status.flags & VFIO_GROUP_FLAGS_CONTAINER_SET)) {
+        vfm_set_system_error(error, ENODEV, "type1: taking over %s: its group is in no container any more",
+                             device->name);
+        return false;
+    }
+    *node = info.st_rdev;
+    return true;
+}
+
+static bool type1_adopt(VfmBackend *backend, VfmBackendDevice *device, GError **error)
+{
+    Type1 *self = (Type1 *)backend;
+    Type1Group *known = NULL;
+    dev_t node = 0;
+
+    for (guint i = 0; i < self->groups->len && !known; i++)
+        if (g_array_index(self->groups, Type1Group, i).fd == device->fd)
+            known = &g_array_index(self->groups, Type1Group, i);
+    if (!check_adopted(device, &node, error)) {
+        close(device->device_fd);
+        if (!known)
+            close(device->fd);
+        return false;
+    }
+    g_array_append_vals(self->devices, &(Type1Device){.device_fd = device->device_fd, .node = node}, 1);
+    if (known)
+        known->devices++;
+    else
+        g_array_append_vals(self->groups, &(Type1Group){.node = node, .fd = device->fd, .devices = 1}, 1);
+    return true;
+}
+
+/* Takes the address away and gives it one here. Where a predecessor died in between, the first step has been done, and
+ * doing it again would fail; so the second is tried first, which does no harm otherwise. */
+static bool type1_claim(VfmBackend *backend, const VfmMapping *mapping)
+{
+    Type1 *self = (Type1 *)backend;
+    struct vfio_iommu_type1_dma_map here = {
+        .argsz = sizeof(here),
+        .flags = VFIO_DMA_MAP_FLAG_VADDR,
+        .vaddr = (uintptr_t)mapping->vaddr,
+        .iova = mapping->iova,
+        .size = mapping->size,
+    };
+
+    if (!self->update_vaddr || mapping->peer)
+        return false;
+    if (ioctl(self->container_fd, VFIO_IOMMU_MAP_DMA, &here) == 0)
+        return true;
+    struct vfio_iommu_type1_dma_unmap away = {
+        .argsz = sizeof(away), .flags = VFIO_DMA_UNMAP_FLAG_VADDR, .iova = mapping->iova, .size = mapping->size};
+    return ioctl(self->container_fd, VFIO_IOMMU_UNMAP_DMA, &away) == 0 &&
+           ioctl(self->container_fd, VFIO_IOMMU_MAP_DMA, &here) == 0;
+}
+
 static void type1_free(VfmBackend *backend)
 {
     Type1 *self = (Type1 *)backend;
@@ -305,30 +391,70 @@ static const VfmBackendOps type1_ops = {
     .map = type1_map,
     .unmap = type1_unmap,
     .available = type1_available,
+    .hold = type1_hold,
+    .adopt = type1_adopt,
+    .claim = type1_claim,
     .free = type1_free,
 };
 
-VfmBackend *vfm_backend_type1_new(int container_fd, GError **error)
+static bool is_container(int container_fd, GError **error)
 {
     int version = ioctl(container_fd, VFIO_GET_API_VERSION);
     if (version < 0) {
         vfm_set_system_error(error, errno, "type1: descriptor %d is no VFIO container", container_fd);
-        return NULL;
+        return false;
     }
     if (version != VFIO_API_VERSION) {
         g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_UNSUPPORTED,
                     "type1: the kernel's VFIO has version %d, only %d is known", version, VFIO_API_VERSION);
-        return NULL;
+        return false;
     }
+    return true;
+}
+
+static Type1 *make(int container_fd)
+{
+    Type1 *self = g_new0(Type1, 1);
+
+    self->base.ops = &type1_ops;
+    self->container_fd = container_fd;
+    self->groups = g_array_new(FALSE, FALSE, sizeof(Type1Group));
+    self->devices = g_array_new(FALSE, FALSE, sizeof(Type1Device));
+    return self;
+}
+
+VfmBackend *vfm_backend_type1_new(int container_fd, GError **error)
+{
+    if (!is_container(container_fd, error))
+        return NULL;
     if (ioctl(container_fd, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) <= 0) {
         g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_UNSUPPORTED,
                     "type1: the kernel has no type1 v2 IOMMU; load vfio_iommu_type1");
         return NULL;
     }
-    Type1 *self = g_new0(Type1, 1);
-    self->base.ops = &type1_ops;
-    self->container_fd = container_fd;
-    self->groups = g_array_new(FALSE, FALSE, sizeof(Type1Group));
-    self->devices = g_array_new(FALSE, FALSE, sizeof(Type1Device));
+    return &make(container_fd)->base;
+}
+
+/* Before 6.0 an unmap of what another process mapped did nothing, and called that success. */
+static bool lets_others_unmap(void)
+{
+    struct utsname system;
+
+    return uname(&system) == 0 && g_ascii_strtoull(system.release, NULL, 10) >= 6;
+}
+
+VfmBackend *vfm_backend_type1_adopt(const VfmBackendHold *hold, GError **error)
+{
+    if (!lets_others_unmap()) {
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_UNSUPPORTED,
+                    "type1: Linux before 6.0 lets nobody unmap what a process that is gone has mapped");
+        return NULL;
+    }
+    if (!is_container(hold->fd, error))
+        return NULL;
+    Type1 *self = make(hold->fd);
+    if (hold->limited)
+        self->max_mappings = VFM_SOME(hold->max_mappings);
+    self->update_vaddr = ioctl(hold->fd, VFIO_CHECK_EXTENSION, VFIO_UPDATE_VADDR) > 0;
     return &self->base;
 }

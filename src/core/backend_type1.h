@@ -23,3 +23,6 @@
 /* @container_fd: of /dev/vfio/vfio, consumed on success. NULL and @error if it
  * is no VFIO container or has no type1 v2. Free with ->ops->free(). */
 VfmBackend *vfm_backend_type1_new(int container_fd, GError **error);
+
+/* One that a predecessor made: see backend_adopt.h. */
+VfmBackend *vfm_backend_type1_adopt(const VfmBackendHold *hold, GError **error);

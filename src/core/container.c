@@ -27,6 +27,7 @@ struct VfmContainer {
     GArray *reach;  /* of VfmIovaRange: what the backend reported last */
     GArray *usable; /* of VfmIovaRange: @reach less what the devices can't */
     uint64_t mappings, pinned, peer, anomalies;
+    uint64_t uncharged; /* bytes of @pinned, at most, that the kernel charges to a process that is gone */
 };
 
 static void device_free(gpointer data)
@@ -282,7 +283,7 @@ static void stop(VfmContainer *container)
         if (container->backend->ops->unmap(container->backend, first, size, &unmapped, NULL) && unmapped)
             container->anomalies++;
     }
-    container->mappings = container->pinned = container->peer = 0;
+    container->mappings = container->pinned = container->peer = container->uncharged = 0;
 }
 
 bool vfm_container_set_client(VfmContainer *container, VfmContainerClient *client, GError **error)
@@ -340,7 +341,7 @@ static void forget_newcomer(VfmContainer *container, bool attached, uint64_t pag
         container->usable = vfm_ranges_new_all();
         container->page = host_page();
         container->budget = container->budget_cap;
-        container->mappings = container->pinned = container->peer = 0;
+        container->mappings = container->pinned = container->peer = container->uncharged = 0;
         return;
     }
     if (attached && !read_limits(container, &second))
@@ -469,12 +470,26 @@ static bool refuse_map(VfmContainer *container, const VfmMapping *mapping, GErro
     return false;
 }
 
+/* What is charged to nobody is still locked; the limit is meant for all of it. */
+static bool exceeds_memlock(VfmContainer *container, const VfmMapping *mapping, GError **cause)
+{
+    VfmMaybe memlock = vfm_container_memlock(container);
+
+    if (mapping->peer || !memlock.set ||
+        (mapping->size <= memlock.value && container->pinned <= memlock.value - mapping->size))
+        return false;
+    vfm_set_system_error(cause, ENOMEM, "with what was locked by a process that is gone");
+    return true;
+}
+
 bool vfm_container_map(VfmContainer *container, const VfmMapping *mapping, GError **error)
 {
     GError *cause = NULL;
 
     if (G_UNLIKELY(container->budget.set && container->mappings >= container->budget.value))
         return refuse_map(container, mapping, error, NULL);
+    if (G_UNLIKELY(container->uncharged && exceeds_memlock(container, mapping, &cause)))
+        return refuse_map(container, mapping, error, cause);
     if (G_UNLIKELY(!container->backend->ops->map(container->backend, mapping, &cause)))
         return refuse_map(container, mapping, error, cause);
     container->mappings++;
@@ -501,7 +516,75 @@ bool vfm_container_unmap(VfmContainer *container, uint64_t iova, uint64_t size, 
     container->mappings -= MIN(mappings, container->mappings);
     container->peer -= MIN(peer_bytes, container->peer);
     container->pinned -= MIN(bytes - peer_bytes, container->pinned);
+    container->uncharged = MIN(container->uncharged, container->pinned);
     return true;
+}
+
+bool vfm_container_hold(const VfmContainer *container, const char *name, VfmDeviceHold *hold)
+{
+    const Device *device = find_device(container, name, NULL);
+
+    if (device)
+        *hold = (VfmDeviceHold){.fd = device->backend.fd, .device_fd = device->backend.device_fd};
+    return device != NULL;
+}
+
+bool vfm_container_adopt(VfmContainer *container, const VfmContainerDevice *spec, const VfmDeviceHold *hold,
+                         GError **error)
+{
+    Device *device;
+
+    g_return_val_if_fail(!container->client, false);
+    if (find_device(container, spec->name, NULL)) {
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_CONFLICT, "%s: device %s is attached already", container->name,
+                    spec->name);
+        return false;
+    }
+    device = device_new(spec);
+    device->backend.fd = hold->fd;
+    device->backend.device_fd = hold->device_fd;
+    if (!container->backend->ops->adopt(container->backend, &device->backend, error)) {
+        g_prefix_error(error, "%s: ", container->name);
+        device_free(device);
+        return false;
+    }
+    g_ptr_array_add(container->devices, device);
+    /* Nothing is mapped over what it can't reach: that was seen to when it was attached. */
+    if (!read_limits(container, error) || !reshape(container, false, error)) {
+        container->backend->ops->detach(container->backend, &device->backend);
+        g_ptr_array_set_size(container->devices, (int)container->devices->len - 1);
+        return false;
+    }
+    return true;
+}
+
+void vfm_container_adopt_client(VfmContainer *container, VfmContainerClient *client)
+{
+    g_return_if_fail(!container->client);
+    container->client = client;
+    container->started = container->devices->len > 0;
+}
+
+void vfm_container_adopt_mapping(VfmContainer *container, const VfmMapping *mapping)
+{
+    container->mappings++;
+    if (mapping->peer)
+        container->peer += mapping->size;
+    else
+        container->pinned += mapping->size;
+    if (!mapping->peer && !container->backend->ops->claim(container->backend, mapping))
+        container->uncharged += mapping->size;
+}
+
+bool vfm_container_clear(VfmContainer *container, uint64_t iova, uint64_t size, GError **error)
+{
+    uint64_t unmapped;
+
+    if (container->backend->ops->unmap(container->backend, iova, size, &unmapped, error))
+        return true;
+    g_prefix_error(error, "%s: can't unmap what a process that is gone may have mapped at 0x%" G_GINT64_MODIFIER "x: ",
+                   container->name, iova);
+    return false;
 }
 
 bool vfm_container_verify(const VfmContainer *container, GError **error)

@@ -89,6 +89,35 @@ bool vfm_container_attach(VfmContainer *container, const VfmContainerDevice *dev
  * client's list). An unknown name is VFM_INPUT_USAGE. */
 bool vfm_container_detach(VfmContainer *container, const char *name, GError **error);
 
+/* --- taking over from a process that died; backend_adopt.h says what the kernel keeps */
+
+/* Descriptors of a device, plainly, as the container holds them; numbers in the shared table. */
+typedef struct {
+    int32_t fd;        /* type1: its group's, the same for all devices of the group; iommufd: the cdev; -1 for record */
+    int32_t device_fd; /* the device's: iommufd: the same */
+} VfmDeviceHold;
+
+/* For whoever keeps a note: what a successor needs (vfm_backend_adopt, vfm_container_adopt). To be noted after each
+ * attach, and the device's taken off the note *before* it is detached: descriptors that no note names are closed by
+ * the successor. False: no such device. */
+bool vfm_container_hold(const VfmContainer *container, const char *name, VfmDeviceHold *hold);
+
+/* A device that a predecessor attached, in an own container on an adopted backend; before there is a client. Changes
+ * nothing in the kernel. @device's fd is not looked at. On failure the device is lost and its descriptors are closed
+ * (but for a group's that others are in). Errors: VFM_SYSTEM_ERROR, VFM_INPUT_CONFLICT. */
+bool vfm_container_adopt(VfmContainer *container, const VfmContainerDevice *device, const VfmDeviceHold *hold,
+                         GError **error);
+
+/* As vfm_container_set_client(), for a client whose mappings stand already: it is not started. It tells
+ * of them with vfm_container_adopt_mapping(). */
+void vfm_container_adopt_client(VfmContainer *container, VfmContainerClient *client);
+
+/* A mapping that stands is counted, and charged to this process where the kernel can do that. */
+void vfm_container_adopt_mapping(VfmContainer *container, const VfmMapping *mapping);
+
+/* Unmaps what a predecessor may or may not have mapped, and is not counted. Nothing there is success. */
+bool vfm_container_clear(VfmContainer *container, uint64_t iova, uint64_t size, GError **error);
+
 /* Number of devices. */
 unsigned vfm_container_devices(const VfmContainer *container);
 /* The descriptor to reach a device (VfmBackendDevice.device_fd); borrowed; -1 if it is not there. */
@@ -112,7 +141,8 @@ void vfm_container_usage(const VfmContainer *container, VfmContainerUsage *usage
 /* Mappings that still fit; UINT64_MAX without a limit. O(1), no system call. */
 uint64_t vfm_container_left(const VfmContainer *container);
 
-/* One mapping, counted. For the client. Errors: VFM_REFUSED_BUDGET (ours or the kernel's ENOSPC),
+/* One mapping, counted. For the client. Memory of a predecessor that the kernel charges to nobody counts for
+ * RLIMIT_MEMLOCK here. Errors: VFM_REFUSED_BUDGET (ours or the kernel's ENOSPC),
  * VFM_REFUSED_MEMLOCK (ENOMEM), VFM_SYSTEM_ERROR. */
 bool vfm_container_map(VfmContainer *container, const VfmMapping *mapping, GError **error);
 
