@@ -324,7 +324,7 @@ const char *vfm_device_server_add(VfmDeviceServer *server, const char *address, 
     vfm_guest_dma_unlock(server->dma);
     served->journal = vfm_vfu_journal_new(error);
     if (served->journal)
-        served->device = vfm_pci_device_new(address, fd, server->dma, notice, server, error);
+        served->device = vfm_pci_device_new(address, fd, server->dma, NULL, notice, server, error);
     if (served->device)
         served->listener = listen_at(served->path, error);
     if (served->listener < 0) {

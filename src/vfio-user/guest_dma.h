@@ -25,12 +25,18 @@
  * connection is a stream of its own. A map that collides with what another client still holds
  * therefore waits for that client's unmap, which was sent before; up to a few seconds, then it fails.
  *
+ * Survival. With a ledger (dma_ledger.h) all of this is noted in memory that outlives the process, and a successor goes
+ * on with it (vfm_guest_dma_resume). What was answered stands; of a message that was being carried
+ * out, nothing stands or all of it, or it is finished when it is carried out again under the same number
+ * (vfm_guest_dma_message), with the same answer. Nothing that stands is unmapped meanwhile, not for a moment.
+ *
  * Units: bytes; addresses are guest physical, equal to IOVA. Threads: any; one lock inside, which also guards
  * the container: others use it between vfm_guest_dma_lock() and _unlock().
  */
 #pragma once
 
 #include "container.h"
+#include "dma_ledger.h"
 #include "vfu_protocol.h"
 
 typedef struct VfmGuestDma VfmGuestDma;
@@ -56,24 +62,50 @@ typedef struct {
  * is mapped; NULL: everything. */
 VfmGuestDma *vfm_guest_dma_new(VfmContainer *container, const GArray *windows);
 
+/*
+ * The same with its state in @ledger (borrowed, must outlive it). If a predecessor left something in there, it is taken
+ * over: what was half done is unmapped or completed, what is nobody's lingers or goes by the rules above. Then
+ * @container must be made of adopted parts (vfm_backend_adopt, vfm_container_adopt): with no device in it,
+ * nothing is mapped any more. An empty ledger is a beginning, and @container an ordinary one.
+ *
+ * NULL and @error if it can't be: then everything has to end, as what is mapped is not what should be. Errors:
+ * VFM_SYSTEM_ERROR, and those of vfm_guest_dma_map(). Can be killed and done again like everything else.
+ *
+ * Next, in this order: vfm_guest_dma_rejoin() for each client that goes on, vfm_guest_dma_disown(), then the messages
+ * that were being carried out, again.
+ */
+VfmGuestDma *vfm_guest_dma_resume(VfmContainer *container, const GArray *windows, VfmDmaLedger *ledger, GError **error);
+
 /* How long a map waits for another client to let go, in microseconds; 4 seconds unless set. Before the first client. */
 void vfm_guest_dma_set_patience(VfmGuestDma *dma, int64_t usec);
 
 /* All clients must have left. Unmaps what lingers. */
 void vfm_guest_dma_free(VfmGuestDma *dma);
 
-/* A client, @name for messages. Never fails. */
+/* A client, @name for messages. With a ledger @name is unique, at most 59 bytes, and NULL means that the ledger is
+ * full; never NULL without. */
 VfmGuestDmaClient *vfm_guest_dma_join(VfmGuestDma *dma, const char *name);
+
+/* The client @name of a predecessor, with all its maps; once. NULL: there is none (or it was leaving, and has left). */
+VfmGuestDmaClient *vfm_guest_dma_rejoin(VfmGuestDma *dma, const char *name);
+
+/* Clients of a predecessor that nobody has rejoined leave. */
+void vfm_guest_dma_disown(VfmGuestDma *dma);
+
+/* What follows carries out the client's message @number, at most one map or unmap: not 0, another one for each message,
+ * and the same again when a successor repeats it. A new number says that the answer to the one before is kept
+ * safe. Without it (0) everything works, but can't be repeated. From the client's thread. */
+void vfm_guest_dma_message(VfmGuestDmaClient *client, uint64_t number);
 
 /* Unmaps all that only this client held, at once, and forgets it. */
 void vfm_guest_dma_leave(VfmGuestDmaClient *client);
 
 /*
- * @map as it came (size not 0, nothing wraps), with its descriptor (consumed; -1: success, nothing is mapped). On
+ * @map as it came (size not 0, nothing wraps), with its descriptor (borrowed; -1: success, nothing is mapped). On
  * failure nothing changed. Errors: VFM_REFUSED_STATE if the client holds part of the range already (EEXIST), or another
  * client's view of it does not go away in time; VFM_REFUSED_ALIGNMENT; VFM_REFUSED_RESERVED outside of what the devices
- * can reach; VFM_REFUSED_BUDGET, _MEMLOCK; VFM_INPUT_ERROR for a descriptor that is no memory or too short;
- * VFM_SYSTEM_ERROR.
+ * can reach; VFM_REFUSED_BUDGET (a full ledger, too), _MEMLOCK; VFM_INPUT_ERROR for a descriptor that is no memory or
+ * too short; VFM_SYSTEM_ERROR.
  */
 bool vfm_guest_dma_map(VfmGuestDmaClient *client, const VfmVfuDmaMap *map, int fd, GError **error);
 

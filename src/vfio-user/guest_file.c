@@ -2,6 +2,7 @@
 #include "guest_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -12,19 +13,24 @@
 
 struct VfmGuestFiles {
     GPtrArray *files; /* of VfmGuestFile*; a guest has a handful */
+    VfmDmaLedger *ledger;
 };
 
-VfmGuestFiles *vfm_guest_files_new(void)
+VfmGuestFiles *vfm_guest_files_new(VfmDmaLedger *ledger)
 {
     VfmGuestFiles *files = g_new0(VfmGuestFiles, 1);
 
     files->files = g_ptr_array_new();
+    files->ledger = ledger;
     return files;
 }
 
-static void file_free(VfmGuestFile *file)
+/* The ledger lets go of the descriptor before it is closed: a number that it names is never somebody else's. */
+static void file_free(VfmGuestFiles *files, VfmGuestFile *file)
 {
     munmap(file->base, file->size);
+    if (file->slot != VFM_LEDGER_NONE)
+        vfm_dma_ledger_set(files->ledger, VFM_LEDGER_FILES, file->slot, VFM_LEDGER_FREE);
     close(file->fd);
     g_free(file);
 }
@@ -34,66 +40,127 @@ void vfm_guest_files_free(VfmGuestFiles *files)
     if (!files)
         return;
     for (unsigned i = 0; i < files->files->len; i++)
-        file_free(files->files->pdata[i]);
+        file_free(files, files->files->pdata[i]);
     g_ptr_array_unref(files->files);
     g_free(files);
+}
+
+void vfm_guest_files_abandon(VfmGuestFiles *files)
+{
+    for (unsigned i = 0; i < files->files->len; i++) {
+        VfmGuestFile *file = files->files->pdata[i];
+
+        munmap(file->base, file->size);
+        g_free(file);
+    }
+    g_ptr_array_unref(files->files);
+    g_free(files);
+}
+
+/* Maps the whole file @fd, which is consumed on success. */
+static VfmGuestFile *file_new(VfmGuestFiles *files, int fd, const struct stat *st, GError **error)
+{
+    VfmGuestFile *file;
+    struct statfs filesystem;
+    void *base = mmap(NULL, st->st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+
+    if (base == MAP_FAILED && errno == EACCES)
+        base = mmap(NULL, st->st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED) {
+        vfm_set_system_error(error, errno, "mapping %" G_GUINT64_FORMAT " bytes of guest memory into the helper failed",
+                             (uint64_t)st->st_size);
+        return NULL;
+    }
+    /* A fork would have to copy page tables, and a core dump would hold the guest's memory. */
+    madvise(base, st->st_size, MADV_DONTFORK);
+    madvise(base, st->st_size, MADV_DONTDUMP);
+    file = g_new0(VfmGuestFile, 1);
+    file->device = st->st_dev;
+    file->inode = st->st_ino;
+    file->fd = fd;
+    file->size = st->st_size;
+    file->base = base;
+    file->tells_holes = fstatfs(fd, &filesystem) == 0 && filesystem.f_type == TMPFS_MAGIC;
+    file->users = 1;
+    file->slot = VFM_LEDGER_NONE;
+    g_ptr_array_add(files->files, file);
+    return file;
+}
+
+static bool is_memory(int fd, uint64_t size, struct stat *st, GError **error)
+{
+    if (fstat(fd, st) < 0) {
+        vfm_set_system_error(error, errno, "looking at the descriptor of guest memory failed");
+        return false;
+    }
+    if (!S_ISREG(st->st_mode)) {
+        g_set_error(
+            error, VFM_INPUT_ERROR, VFM_INPUT_SYNTAX,
+            "the descriptor that came for guest memory is no memory file; nothing but memfd, shmem and hugetlbfs "
+            "can be mapped");
+        return false;
+    }
+    if (st->st_size < 0 || (uint64_t)st->st_size < size) {
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_RANGE,
+                    "the file of guest memory has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " are to be mapped",
+                    (uint64_t)st->st_size, size);
+        return false;
+    }
+    return true;
 }
 
 VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, GError **error)
 {
     VfmGuestFile *file = NULL;
-    struct statfs filesystem;
     struct stat st;
-    void *base;
+    int own;
 
-    if (fstat(fd, &st) < 0) {
-        vfm_set_system_error(error, errno, "looking at the descriptor of guest memory failed");
-        close(fd);
+    if (!is_memory(fd, size, &st, error))
         return NULL;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        g_set_error(
-            error, VFM_INPUT_ERROR, VFM_INPUT_SYNTAX,
-            "the descriptor that came for guest memory is no memory file; nothing but memfd, shmem and hugetlbfs "
-            "can be mapped");
-        close(fd);
-        return NULL;
-    }
-    if (st.st_size < 0 || (uint64_t)st.st_size < size) {
-        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_RANGE,
-                    "the file of guest memory has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " are to be mapped",
-                    (uint64_t)st.st_size, size);
-        close(fd);
-        return NULL;
-    }
     for (unsigned i = 0; i < files->files->len; i++) {
         file = files->files->pdata[i];
-        if (file->device == st.st_dev && file->inode == st.st_ino && file->size >= size) {
-            close(fd);
+        if (file->device == st.st_dev && file->inode == st.st_ino && file->size >= size)
             return vfm_guest_file_ref(file);
-        }
     }
-    base = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (base == MAP_FAILED && errno == EACCES)
-        base = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (base == MAP_FAILED) {
-        vfm_set_system_error(error, errno, "mapping %" G_GUINT64_FORMAT " bytes of guest memory into the helper failed",
-                             (uint64_t)st.st_size);
-        close(fd);
+    own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0) {
+        vfm_set_system_error(error, errno, "duplicating the descriptor of guest memory failed");
         return NULL;
     }
-    /* A fork would have to copy page tables, and a core dump would hold the guest's memory. */
-    madvise(base, st.st_size, MADV_DONTFORK);
-    madvise(base, st.st_size, MADV_DONTDUMP);
-    file = g_new0(VfmGuestFile, 1);
-    file->device = st.st_dev;
-    file->inode = st.st_ino;
-    file->fd = fd;
-    file->size = st.st_size;
-    file->base = base;
-    file->tells_holes = fstatfs(fd, &filesystem) == 0 && filesystem.f_type == TMPFS_MAGIC;
-    file->users = 1;
-    g_ptr_array_add(files->files, file);
+    file = file_new(files, own, &st, error);
+    if (!file) {
+        close(own);
+        return NULL;
+    }
+    if (files->ledger) {
+        VfmLedgerFile note = {.fd = own, .device = st.st_dev, .inode = st.st_ino, .size = file->size};
+
+        file->slot = vfm_dma_ledger_add(files->ledger, VFM_LEDGER_FILES, &note, VFM_LEDGER_STANDS, error);
+        if (file->slot == VFM_LEDGER_NONE) {
+            vfm_guest_files_put(files, file);
+            return NULL;
+        }
+    }
+    return file;
+}
+
+VfmGuestFile *vfm_guest_files_adopt(VfmGuestFiles *files, uint32_t slot, GError **error)
+{
+    const VfmLedgerFile *note = vfm_dma_ledger_at(files->ledger, VFM_LEDGER_FILES, slot);
+    VfmGuestFile *file;
+    struct stat st;
+
+    if (!is_memory(note->fd, note->size, &st, error))
+        return NULL;
+    if (st.st_dev != note->device || st.st_ino != note->inode) {
+        vfm_set_system_error(error, ESTALE, "descriptor %d is not the guest's memory any more", note->fd);
+        return NULL;
+    }
+    /* As the predecessor saw it, should it have grown. */
+    st.st_size = note->size;
+    file = file_new(files, note->fd, &st, error);
+    if (file)
+        file->slot = slot;
     return file;
 }
 
@@ -108,7 +175,7 @@ void vfm_guest_files_put(VfmGuestFiles *files, VfmGuestFile *file)
     if (!file || --file->users > 0)
         return;
     g_ptr_array_remove_fast(files->files, file);
-    file_free(file);
+    file_free(files, file);
 }
 
 unsigned vfm_guest_files_count(const VfmGuestFiles *files)

@@ -3,8 +3,10 @@
  * guest_file.h - the files behind guest memory, each mapped into this process once.
  *
  * QEMU sends a new descriptor of the same memfd with every DMA map (QEMU
- * hw/vfio-user/container.c); they are told apart by device and inode, and all but the
- * first are closed. A descriptor is only believed after fstat: a regular file, long enough.
+ * hw/vfio-user/container.c); they are told apart by device and inode, and only the first is
+ * duplicated. A descriptor is only believed after fstat: a regular file, long enough.
+ *
+ * With a ledger (dma_ledger.h) the files are noted in there, and a successor takes the descriptors up.
  *
  * The mapping is shared and not reserved; this process never reads or writes guest memory, it only names its
  * addresses to the kernel. Units: bytes. Threads: the caller's lock.
@@ -16,6 +18,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "dma_ledger.h"
+
 typedef struct VfmGuestFiles VfmGuestFiles;
 
 typedef struct {
@@ -26,14 +30,20 @@ typedef struct {
     uint8_t *base;
     bool tells_holes; /* shmem: SEEK_HOLE finds what was punched. hugetlbfs claims that there are none */
     unsigned users;
+    uint32_t slot; /* in the ledger; VFM_LEDGER_NONE without one */
 } VfmGuestFile;
 
-VfmGuestFiles *vfm_guest_files_new(void);
+/* @ledger: borrowed, may be NULL. */
+VfmGuestFiles *vfm_guest_files_new(VfmDmaLedger *ledger);
 void vfm_guest_files_free(VfmGuestFiles *files);
+/* The same, but the ledger still has them: for a successor that gives up. */
+void vfm_guest_files_abandon(VfmGuestFiles *files);
 
-/* The file behind @fd (consumed in every case), at least @size bytes long, with a reference. Errors:
- * VFM_INPUT_ERROR if it is no memory file or shorter; VFM_SYSTEM_ERROR. */
+/* The file behind @fd (borrowed), at least @size bytes long, with a reference. Errors: VFM_INPUT_ERROR if it is
+ * no memory file or shorter; VFM_REFUSED_BUDGET if the ledger is full; VFM_SYSTEM_ERROR. */
 VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, GError **error);
+/* The one that a predecessor noted in @slot, with a reference. Errors: VFM_SYSTEM_ERROR. */
+VfmGuestFile *vfm_guest_files_adopt(VfmGuestFiles *files, uint32_t slot, GError **error);
 VfmGuestFile *vfm_guest_file_ref(VfmGuestFile *file);
 /* Unmaps and closes it with the last reference. */
 void vfm_guest_files_put(VfmGuestFiles *files, VfmGuestFile *file);

@@ -2,7 +2,6 @@
 #include "pci_device.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -10,6 +9,9 @@
 
 /* Capabilities of one region: sparse areas and little else. More is a kernel we don't know. */
 enum { MAX_REGION_INFO = 65536 };
+
+/* VfmPciDeviceState.held */
+enum { FREE, HELD, RELEASING };
 
 struct VfmPciDevice {
     VfmVfuDevice vfu; /* first: what the session sees */
@@ -19,9 +21,7 @@ struct VfmPciDevice {
     uint64_t *region_offsets; /* in the descriptor, by index */
     VfmGuestDma *dma;
     VfmGuestDmaClient *client;
-    GArray *failed;        /* ranges of guest memory that could not be mapped and still are the guest's */
-    gint held;             /* atomic */
-    bool guest_bus_master; /* what the guest believes */
+    VfmPciDeviceState *state, own_state; /* the former may be the latter */
     VfmPciDeviceNotice notice;
     gpointer notice_data;
 };
@@ -59,6 +59,57 @@ static void tell(VfmPciDevice *device, VfmPciNotice kind, const char *format, ..
     device->notice(kind, device->name, text, device->notice_data);
 }
 
+/* One store, where it stands in the source: a successor relies on the order. */
+static void store(uint32_t *at, uint32_t value)
+{
+    __atomic_store_n(at, value, __ATOMIC_SEQ_CST);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static bool is_held(const VfmPciDevice *device)
+{
+    return __atomic_load_n(&device->state->held, __ATOMIC_SEQ_CST) == HELD;
+}
+
+static const VfmPciDeviceFailed *failed(const VfmPciDevice *device)
+{
+    return &device->state->failed[device->state->current];
+}
+
+/* The two ranges with the least between them become one. */
+static void join_nearest(GArray *ranges)
+{
+    const VfmIovaRange *range = (const VfmIovaRange *)(void *)ranges->data;
+    unsigned best = 0;
+
+    for (unsigned i = 1; i + 1 < ranges->len; i++)
+        if (range[i + 1].start - range[i].last < range[best + 1].start - range[best].last)
+            best = i;
+    vfm_ranges_add(ranges, range[best].start, range[best + 1].last);
+}
+
+/* Adds start..last to the failed ranges, or takes it out. */
+static void change_failed(VfmPciDevice *device, bool add, uint64_t start, uint64_t last)
+{
+    uint32_t other = 1 - device->state->current;
+    VfmPciDeviceFailed *next = &device->state->failed[other];
+    const VfmPciDeviceFailed *now = failed(device);
+    g_autoptr(GArray) ranges = vfm_ranges_new();
+
+    g_array_append_vals(ranges, now->ranges, now->count);
+    if (add)
+        vfm_ranges_add(ranges, start, last);
+    else
+        vfm_ranges_subtract(ranges, start, last);
+    while (ranges->len > VFM_PCI_DEVICE_FAILED)
+        join_nearest(ranges);
+    next->count = ranges->len;
+    if (ranges->len)
+        memcpy(next->ranges, ranges->data, ranges->len * sizeof(next->ranges[0]));
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    store(&device->state->current, other);
+}
+
 /* Sets the device's bus mastering to what it may be: the guest's wish, unless held. */
 static bool write_bus_master(VfmPciDevice *device, GError **error)
 {
@@ -67,7 +118,7 @@ static bool write_bus_master(VfmPciDevice *device, GError **error)
     if (!config_access(device, false, PCI_COMMAND, &command, sizeof(command), error))
         return false;
     command = GUINT16_FROM_LE(command) & ~PCI_COMMAND_MASTER;
-    if (device->guest_bus_master && !g_atomic_int_get(&device->held))
+    if (device->state->guest_bus_master && !is_held(device))
         command |= PCI_COMMAND_MASTER;
     command = GUINT16_TO_LE(command);
     return config_access(device, true, PCI_COMMAND, &command, sizeof(command), error);
@@ -78,12 +129,12 @@ static bool before_use(VfmPciDevice *device, GError **error)
 {
     const VfmIovaRange *first;
 
-    if (device->failed->len == 0 || g_atomic_int_get(&device->held))
+    if (failed(device)->count == 0 || is_held(device))
         return true;
-    first = &g_array_index(device->failed, VfmIovaRange, 0);
-    g_atomic_int_set(&device->held, 1);
+    first = &failed(device)->ranges[0];
+    store(&device->state->held, HELD);
     if (!write_bus_master(device, error)) {
-        g_atomic_int_set(&device->held, 0);
+        store(&device->state->held, FREE);
         return false;
     }
     tell(device, VFM_PCI_HELD,
@@ -93,22 +144,27 @@ static bool before_use(VfmPciDevice *device, GError **error)
     return true;
 }
 
+static void release(VfmPciDevice *device)
+{
+    g_autoptr(GError) error = NULL;
+
+    store(&device->state->held, RELEASING);
+    if (write_bus_master(device, &error))
+        tell(device, VFM_PCI_RELEASED, "may do DMA again: all guest memory is mapped for it");
+    else
+        tell(device, VFM_PCI_FAILED, "all guest memory is mapped for it again, but letting it do DMA failed: %s",
+             error->message);
+    store(&device->state->held, FREE);
+}
+
 /* A range is the guest's no more, or is mapped after all. */
 static void after_change(VfmPciDevice *device, uint64_t start, uint64_t last)
 {
-    if (device->failed->len == 0)
+    if (failed(device)->count == 0)
         return;
-    vfm_ranges_subtract(device->failed, start, last);
-    if (device->failed->len == 0 && g_atomic_int_get(&device->held)) {
-        g_autoptr(GError) error = NULL;
-
-        g_atomic_int_set(&device->held, 0);
-        if (write_bus_master(device, &error))
-            tell(device, VFM_PCI_RELEASED, "may do DMA again: all guest memory is mapped for it");
-        else
-            tell(device, VFM_PCI_FAILED, "all guest memory is mapped for it again, but letting it do DMA failed: %s",
-                 error->message);
-    }
+    change_failed(device, false, start, last);
+    if (failed(device)->count == 0 && is_held(device))
+        release(device);
 }
 
 static void device_info(VfmVfuDevice *vfu, struct vfio_device_info *info)
@@ -211,7 +267,7 @@ static bool region_read(VfmVfuDevice *vfu, uint32_t region, uint64_t offset, voi
                              count, offset, region);
         return false;
     }
-    if (has_command(region, offset, count) && g_atomic_int_get(&device->held) && device->guest_bus_master)
+    if (has_command(region, offset, count) && is_held(device) && device->state->guest_bus_master)
         ((uint8_t *)data)[PCI_COMMAND - offset] |= PCI_COMMAND_MASTER;
     return true;
 }
@@ -227,8 +283,8 @@ static bool region_write(VfmVfuDevice *vfu, uint32_t region, uint64_t offset, co
         return false;
     if (has_command(region, offset, count)) {
         changed = g_memdup2(data, count);
-        device->guest_bus_master = changed[PCI_COMMAND - offset] & PCI_COMMAND_MASTER;
-        if (g_atomic_int_get(&device->held))
+        store(&device->state->guest_bus_master, (changed[PCI_COMMAND - offset] & PCI_COMMAND_MASTER) != 0);
+        if (is_held(device))
             changed[PCI_COMMAND - offset] &= ~PCI_COMMAND_MASTER;
         data = changed;
     }
@@ -247,7 +303,7 @@ static bool reset(VfmVfuDevice *vfu, GError **error)
 
     if (ioctl(device->fd, VFIO_DEVICE_RESET) == 0) {
         /* A reset clears the command register; held stays held. */
-        device->guest_bus_master = false;
+        store(&device->state->guest_bus_master, false);
         return true;
     }
     vfm_set_system_error(error, errno, "%s: resetting it failed", device->name);
@@ -260,13 +316,12 @@ static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map
     g_autoptr(GError) local = NULL;
     uint64_t last = map->address + (map->size - 1);
 
-    if (fd >= 0 && (fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
-        vfm_set_system_error(&local, errno, "keeping the descriptor of guest memory failed");
-    else if (vfm_guest_dma_map(device->client, map, fd, &local)) {
+    vfm_guest_dma_message(device->client, message);
+    if (vfm_guest_dma_map(device->client, map, fd, &local)) {
         after_change(device, map->address, last);
         return true;
     }
-    vfm_ranges_add(device->failed, map->address, last);
+    change_failed(device, true, map->address, last);
     tell(device, VFM_PCI_FAILED, "%s", local->message);
     g_propagate_error(error, g_steal_pointer(&local));
     return false;
@@ -278,6 +333,7 @@ static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uin
     VfmPciDevice *device = of(vfu);
     g_autoptr(GError) local = NULL;
 
+    vfm_guest_dma_message(device->client, message);
     if (!vfm_guest_dma_unmap(device->client, address, size, unmapped, &local)) {
         tell(device, VFM_PCI_FAILED, "%s", local->message); /* QEMU prints it and goes on */
         g_propagate_error(error, g_steal_pointer(&local));
@@ -297,7 +353,7 @@ static void gone(VfmVfuDevice *vfu, const GError *why)
     VfmPciDevice *device = of(vfu);
 
     /* Silence first: no interrupt into descriptors of a QEMU that is gone, no DMA into memory that is let go of. */
-    device->guest_bus_master = false;
+    store(&device->state->guest_bus_master, false);
     write_bus_master(device, NULL);
     for (uint32_t i = 0; i < device->info.num_irqs; i++) {
         struct vfio_irq_set off = {
@@ -326,8 +382,8 @@ static const VfmVfuDeviceOps device_ops = {
     .gone = gone,
 };
 
-VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceNotice notice, gpointer data,
-                                 GError **error)
+static VfmPciDevice *make(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceState *state,
+                          VfmPciDeviceNotice notice, gpointer data, GError **error)
 {
     g_autoptr(VfmPciDevice) device = g_new0(VfmPciDevice, 1);
 
@@ -336,7 +392,7 @@ VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, Vfm
     device->fd = fd;
     device->notice = notice;
     device->notice_data = data;
-    device->failed = vfm_ranges_new();
+    device->state = state ? state : &device->own_state;
     device->dma = dma;
     device->info.argsz = sizeof(device->info);
     if (ioctl(fd, VFIO_DEVICE_GET_INFO, &device->info) < 0) {
@@ -355,7 +411,44 @@ VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, Vfm
         if (info)
             device->region_offsets[i] = info->offset;
     }
-    device->client = vfm_guest_dma_join(dma, name);
+    return g_steal_pointer(&device);
+}
+
+static bool join(VfmPciDevice *device, GError **error)
+{
+    device->client = vfm_guest_dma_join(device->dma, device->name);
+    if (!device->client)
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_BUDGET,
+                    "%s: there are more devices than the record of mappings has places for", device->name);
+    return device->client != NULL;
+}
+
+VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceState *state,
+                                 VfmPciDeviceNotice notice, gpointer data, GError **error)
+{
+    g_autoptr(VfmPciDevice) device = make(name, fd, dma, state, notice, data, error);
+
+    if (!device)
+        return NULL;
+    *device->state = (VfmPciDeviceState){0};
+    return join(device, error) ? g_steal_pointer(&device) : NULL;
+}
+
+VfmPciDevice *vfm_pci_device_resume(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceState *state,
+                                    VfmPciDeviceNotice notice, gpointer data, GError **error)
+{
+    g_autoptr(VfmPciDevice) device = make(name, fd, dma, state, notice, data, error);
+
+    if (!device)
+        return NULL;
+    device->client = vfm_guest_dma_rejoin(dma, name);
+    if (!device->client && !join(device, error))
+        return NULL;
+    /* The predecessor may have decided and not yet done it. */
+    if (state->held == HELD && !write_bus_master(device, error))
+        return NULL;
+    if (state->held == RELEASING || (state->held == HELD && failed(device)->count == 0))
+        release(device);
     return g_steal_pointer(&device);
 }
 
@@ -365,7 +458,6 @@ void vfm_pci_device_free(VfmPciDevice *device)
         return;
     if (device->client)
         vfm_guest_dma_leave(device->client);
-    g_clear_pointer(&device->failed, g_array_unref);
     g_free(device->region_offsets);
     g_free(device->name);
     g_free(device);
@@ -378,5 +470,5 @@ VfmVfuDevice *vfm_pci_device_vfu(VfmPciDevice *device)
 
 bool vfm_pci_device_held(VfmPciDevice *device)
 {
-    return g_atomic_int_get(&device->held);
+    return is_held(device);
 }

@@ -15,6 +15,11 @@
  * after all, its bus mastering is held off, which the guest does not see, until no such range is left. Each change is
  * told through the notice callback.
  *
+ * Survival. What can't be asked of the kernel stands in VfmPciDeviceState, which may lie in memory that outlives the
+ * process. Every order of a store and an access to the device is one that a successor can finish
+ * (vfm_pci_device_resume) or that the message does again when it is repeated; accesses to the device's registers are
+ * then made twice.
+ *
  * Owns no descriptor: the container that the device is attached to does, and must outlive this. Threads: the
  * session's; vfm_pci_device_held() from any.
  */
@@ -24,6 +29,24 @@
 #include "vfu_session.h"
 
 typedef struct VfmPciDevice VfmPciDevice;
+
+/* How many ranges that failed are remembered one by one; beyond, the nearest two become one with what is between them.
+ * The device then is held longer than it need be, never shorter. */
+enum { VFM_PCI_DEVICE_FAILED = 128 };
+
+typedef struct {
+    uint32_t count, unused;
+    VfmIovaRange ranges[VFM_PCI_DEVICE_FAILED];
+} VfmPciDeviceFailed;
+
+/* All zeroes: a device at its beginning. Written by the device's functions only. Of @failed, one counts; a change is
+ * written to the other, and one store makes it the one. */
+typedef struct {
+    uint32_t held;             /* 0: no; 1: bus mastering is held off; 2: is being let go */
+    uint32_t guest_bus_master; /* what the guest believes */
+    uint32_t current, unused;
+    VfmPciDeviceFailed failed[2]; /* ranges of guest memory that could not be mapped and still are the guest's */
+} VfmPciDeviceState;
 
 typedef enum {
     VFM_PCI_HELD,     /* kept from DMA */
@@ -35,10 +58,16 @@ typedef enum {
 /* What happened, and one line of it for a person. From the session's thread. */
 typedef void (*VfmPciDeviceNotice)(VfmPciNotice kind, const char *device, const char *text, gpointer data);
 
-/* @name ("0000:01:00.0", copied), its descriptor @fd and the guest's @dma are borrowed. Errors: VFM_SYSTEM_ERROR if the
- * kernel does not describe the device; VFM_INPUT_UNSUPPORTED if it is no PCI device. */
-VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceNotice notice, gpointer data,
-                                 GError **error);
+/* @name ("0000:01:00.0", copied), its descriptor @fd and the guest's @dma are borrowed, and so is @state, which is made
+ * a beginning (NULL: in memory of its own). Errors: VFM_SYSTEM_ERROR if the kernel does not describe the device;
+ * VFM_INPUT_UNSUPPORTED if it is no PCI device; VFM_REFUSED_BUDGET if @dma's ledger is full. */
+VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceState *state,
+                                 VfmPciDeviceNotice notice, gpointer data, GError **error);
+
+/* The same for a device that a predecessor had, with the @state it left and its client of @dma (rejoined; if it had
+ * left already, anew). The guest notices nothing. Errors: the same. */
+VfmPciDevice *vfm_pci_device_resume(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceState *state,
+                                    VfmPciDeviceNotice notice, gpointer data, GError **error);
 
 /* After its session was freed. */
 void vfm_pci_device_free(VfmPciDevice *device);

@@ -29,7 +29,7 @@ static VfmGuestDmaClient *client; /* one input at a time */
 
 static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map, int fd, GError **error)
 {
-    return vfm_guest_dma_map(client, map, fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0), error);
+    return vfm_guest_dma_map(client, map, fd, error);
 }
 
 static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uint64_t size, uint64_t *unmapped,

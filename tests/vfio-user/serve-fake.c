@@ -7,7 +7,6 @@
  * a line tells what is mapped: idle|gone clients=N pieces=N bytes=N lingering=N skipped=N pinned=N
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -74,7 +73,7 @@ static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map
         return false;
     }
     populate(map, fd);
-    return vfm_guest_dma_map(device->client, map, fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0), error);
+    return vfm_guest_dma_map(device->client, map, fd, error);
 }
 
 static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uint64_t size, uint64_t *unmapped,
