@@ -148,10 +148,12 @@ static bool do_region_info(VfmVfuTarget *target, const VfmVfuMessage *message, P
     if (!region)
         return false;
     if (request.argsz < region->info->len) {
-        /* The capabilities do not fit: say how much room they need, and no descriptor before they do. */
+        /* The capabilities do not fit: say how much room they need, and no descriptor before they do. The flag goes,
+         * too: QEMU takes it without an offset for nonsense (hw/vfio-user/device.c), not for a reason to ask again. */
         struct vfio_region_info brief;
 
         memcpy(&brief, region->info->data, sizeof(brief));
+        brief.flags &= ~(uint32_t)VFIO_REGION_INFO_FLAG_CAPS;
         brief.cap_offset = 0;
         put(payload, &brief, sizeof(brief));
         return true;

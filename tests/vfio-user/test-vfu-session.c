@@ -318,11 +318,14 @@ static void test_region_info_with_capability(void **state)
     assert_int_equal(length, sizeof(info));
     assert_int_equal(info.argsz, sizeof(info) + FAKE_CAP_SIZE);
     assert_int_equal(info.cap_offset, 0);
+    /* QEMU refuses a device that has the flag and no offset. */
+    assert_false(info.flags & VFIO_REGION_INFO_FLAG_CAPS);
     assert_int_equal(fd, -1);
     command(sockets[0], 3, VFM_VFU_DEVICE_GET_REGION_INFO, &info, sizeof(info));
     assert_int_equal(reply(sockets[0], 3, &info, sizeof(info), &length, &fd), 0);
     assert_int_equal(length, sizeof(info) + FAKE_CAP_SIZE);
     assert_int_equal(info.cap_offset, sizeof(info));
+    assert_true(info.flags & VFIO_REGION_INFO_FLAG_CAPS);
     assert_true(fd >= 0);
     close(fd);
     close(sockets[0]);
