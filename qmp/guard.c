@@ -29,6 +29,10 @@ static VfmTalkVerdict check_step(VfmTalk *talk, VfmTalkTurn *turn)
     VfmCheck *check = (VfmCheck *)talk;
     VfmTalkVerdict verdict;
 
+    if (turn->found && check->rule->resume) {
+        check->decisions++;
+        return check->rule->resume(check, turn);
+    }
     if (!check->rule->blind && check->decisions == 0 && !look(check, turn))
         return VFM_TALK_ASK;
     verdict = check->rule->decide(check, turn);
@@ -44,6 +48,7 @@ static void check_free(VfmTalk *talk)
     g_clear_pointer(&check->arguments, json_object_unref);
     g_free(check->arguments_text);
     g_free(check->result);
+    g_free(check->reason);
     g_free(check);
 }
 

@@ -22,8 +22,16 @@ typedef struct {
     unsigned restarts; /* of the worker */
     unsigned clients;  /* so far */
     uint64_t refusals;
-    const char *level; /* "full"; less is never asked */
+    const char *level;   /* "full"; less is never asked */
+    const char *devices; /* the process that maps: "serving", "gone"; NULL outside of helper mode */
 } VfmGuardFacts;
+
+/* What is known of a device that the helper serves; borrowed until the guard is next asked something. */
+typedef struct {
+    const char *address; /* in the host */
+    bool held;           /* kept from DMA */
+    bool lost;           /* dead for the guest */
+} VfmGuardServed;
 
 typedef struct {
     VfmBalloonPolicy (*balloon)(void *data);
@@ -37,14 +45,17 @@ typedef struct {
     void (*facts)(void *data, VfmGuardFacts *facts);
     /* VFM_VERSION of QEMU as it greeted, 0 if it did not say. */
     unsigned (*qemu_version)(void *data);
-    /* Helper mode only, else NULL: has the helper serve the device that device_add's @arguments name. Returns the
-     * arguments to give to QEMU instead, NULL if QEMU shall have them as they came (no device of the host's PCI), or
-     * NULL and @error. *@socket is where it is served; both to be freed. */
-    char *(*serve_device)(void *data, const char *arguments, char **socket, GError **error);
-    /* QEMU did not take it after all. */
-    void (*forget_device)(void *data, const char *socket);
-    /* What the helper has mapped: JSON to be freed, or NULL if it can't be asked. */
-    char *(*mapping)(void *data);
+    /* What follows is NULL outside of helper mode. */
+    /* The host's address of the device that device_add's @arguments name, to be freed; NULL without @error: QEMU shall
+     * have the command as it came, it is no device of the host's PCI. */
+    char *(*host_address)(void *data, const char *arguments, GError **error);
+    /* The arguments to give to QEMU instead, the device being served at @socket; to be freed. NULL and @error: one of
+     * them can't be kept. */
+    char *(*replace_device)(void *data, const char *arguments, const char *socket, GError **error);
+    /* QEMU has the device served at @socket as @id. */
+    void (*plugged)(void *data, const char *socket, const char *id);
+    /* The device that QEMU has as @id or at @socket (both may be NULL). False: none is known. */
+    bool (*served)(void *data, const char *id, const char *socket, VfmGuardServed *served);
     void *data;
 } VfmGuardHost;
 

@@ -100,4 +100,7 @@ static VfmTalkVerdict decide_balloon(VfmCheck *check, VfmTalkTurn *turn)
                                 : "give the guest a virtio-mem device to resize");
 }
 
-const VfmRule vfm_balloon_rules[] = {{"balloon", false, NULL, decide_balloon}, {NULL, false, NULL, NULL}};
+const VfmRule vfm_balloon_rules[] = {
+    {.command = "balloon", .decide = decide_balloon},
+    {.command = NULL},
+};

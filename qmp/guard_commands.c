@@ -77,8 +77,22 @@ static void write_memory(VfmJsonOut *out, const VfmCheck *check)
     vfm_json_out_end(out);
 }
 
-static void write_assigned(VfmJsonOut *out, const VfmDomain *domain)
+/* Of a device that the helper serves: QEMU only knows its socket. */
+static void write_served(VfmJsonOut *out, const VfmCheck *check, const VfmAssigned *assigned)
 {
+    const VfmGuardHost *process = &check->guard->process;
+    VfmGuardServed served = {0};
+    bool known = process->served && process->served(process->data, assigned->alias, assigned->address, &served);
+
+    vfm_json_out_string(out, "host", known ? served.address : NULL);
+    vfm_json_out_switch(out, "held", !known ? VFM_ABSENT : served.held ? VFM_ON : VFM_OFF);
+    vfm_json_out_switch(out, "lost", !known ? VFM_ABSENT : served.lost ? VFM_ON : VFM_OFF);
+}
+
+static void write_assigned(VfmJsonOut *out, const VfmCheck *check)
+{
+    const VfmDomain *domain = check->picture->domain;
+
     vfm_json_out_array(out, "assigned");
     for (guint i = 0; i < domain->assigned->len; i++) {
         const VfmAssigned *assigned = g_ptr_array_index(domain->assigned, i);
@@ -88,6 +102,8 @@ static void write_assigned(VfmJsonOut *out, const VfmDomain *domain)
         vfm_json_out_string(out, "kind", vfm_assigned_kind_name(assigned->kind));
         vfm_json_out_string(out, "address", assigned->address);
         vfm_json_out_bool(out, "iommufd", assigned->iommufd);
+        if (assigned->kind == VFM_ASSIGNED_USER)
+            write_served(out, check, assigned);
         vfm_json_out_end(out);
     }
     vfm_json_out_end(out);
@@ -103,22 +119,38 @@ static void write_helper(VfmJsonOut *out, const VfmGuard *guard)
     vfm_json_out_number(out, "restarts", facts.restarts);
     vfm_json_out_number(out, "clients", facts.clients);
     vfm_json_out_number(out, "refusals", facts.refusals);
+    if (facts.devices)
+        vfm_json_out_string(out, "devices", facts.devices);
     vfm_json_out_end(out);
+}
+
+/* What another process says becomes part of our answer only as what it should be. */
+static bool is_object(const char *text)
+{
+    g_autoptr(JsonNode) node = text ? json_from_string(text, NULL) : NULL;
+
+    return node && JSON_NODE_HOLDS_OBJECT(node);
 }
 
 static VfmTalkVerdict answer_status(VfmCheck *check, VfmTalkTurn *turn)
 {
     const VfmPicture *picture = check->picture;
     const VfmGuardHost *process = &check->guard->process;
-    g_autoptr(VfmPlan) plan = vfm_check_plan(check);
-    g_autoptr(VfmJsonOut) out = vfm_json_out_new(false);
+    g_autoptr(VfmPlan) plan = NULL;
+    g_autoptr(VfmJsonOut) out = NULL;
     g_autofree char *json = NULL;
 
+    if (process->host_address && check->decisions == 0) {
+        turn->request = g_strdup("status");
+        return VFM_TALK_DEVICES;
+    }
+    plan = vfm_check_plan(check);
+    out = vfm_json_out_new(false);
     vfm_json_out_object(out, NULL);
     vfm_json_out_string(out, "domain", picture->domain->name);
     vfm_json_out_string(out, "uuid", picture->domain->uuid);
     vfm_json_out_string(out, "state", picture->status);
-    vfm_json_out_string(out, "owner", process->mapping ? "helper" : "qemu");
+    vfm_json_out_string(out, "owner", process->host_address ? "helper" : "qemu");
     vfm_json_out_string(out, "backend", plan->containers->len ? vfm_backend_kind_name(plan->backend) : NULL);
     vfm_json_out_object(out, "policy");
     vfm_json_out_string(out, "balloon", vfm_balloon_policy_name(process->balloon(process->data)));
@@ -137,13 +169,10 @@ static VfmTalkVerdict answer_status(VfmCheck *check, VfmTalkTurn *turn)
     vfm_json_out_maybe(out, "limit", process->memlock_limit(process->data));
     vfm_json_out_end(out);
     write_memory(out, check);
-    write_assigned(out, picture->domain);
+    write_assigned(out, check);
     write_helper(out, check->guard);
-    if (process->mapping) {
-        g_autofree char *mapping = process->mapping(process->data);
-
-        vfm_json_out_raw(out, "helper-mapping", mapping);
-    }
+    if (process->host_address)
+        vfm_json_out_raw(out, "helper-mapping", is_object(turn->devices) ? turn->devices : NULL);
     vfm_json_out_end(out);
     json = vfm_json_out_finish(g_steal_pointer(&out));
     return vfm_check_answer(turn, json);
@@ -246,6 +275,10 @@ static VfmTalkVerdict answer_commands(VfmCheck *check, VfmTalkTurn *turn)
 }
 
 const VfmRule vfm_command_rules[] = {
-    {"vfiomem-query-status", false, NULL, answer_status}, {"vfiomem-query-mappings", false, NULL, answer_mappings},
-    {"vfiomem-query-plan", false, NULL, answer_plan},     {"vfiomem-set-policy", true, NULL, answer_set_policy},
-    {"query-commands", true, NULL, answer_commands},      {NULL, false, NULL, NULL}};
+    {.command = "vfiomem-query-status", .decide = answer_status},
+    {.command = "vfiomem-query-mappings", .decide = answer_mappings},
+    {.command = "vfiomem-query-plan", .decide = answer_plan},
+    {.command = "vfiomem-set-policy", .blind = true, .decide = answer_set_policy},
+    {.command = "query-commands", .blind = true, .decide = answer_commands},
+    {.command = NULL},
+};

@@ -96,51 +96,149 @@ static void complete_memory(VfmCheck *check, const VfmDeviceArg *arg)
     g_array_append_val(check->picture->memory, entry);
 }
 
-/* Helper mode: the device is the helper's, QEMU gets a vfio-user-pci in its place. That QEMU is asked in our own name
- * and the client gets its answer. Begun anew after a worker's crash between the two, this may find the device served
- * already and say so although QEMU has it: the guest is as it was asked to be, only the answer is not. */
+/*
+ * Helper mode: the device is the helper's, QEMU gets a vfio-user-pci in its place. That QEMU is asked in our own name
+ * and the client gets its answer. Both questions happen once, whatever becomes of the worker that asks them: the talk
+ * is taken up at its last checkpoint, which is the stage.
+ */
+typedef enum { STAGE_JUDGE, STAGE_SERVE, STAGE_PLUG, STAGE_FORGET } Stage;
+
+#define CHECKPOINT_SERVE "serve"
+#define CHECKPOINT_PLUG "plug "
+
+static VfmTalkVerdict request_device(VfmCheck *check, VfmTalkTurn *turn, const char *address)
+{
+    check->stage = STAGE_SERVE;
+    turn->request = g_strdup_printf("add %s", address);
+    turn->keep = g_strdup(CHECKPOINT_SERVE);
+    return VFM_TALK_DEVICES;
+}
+
+static bool devices_are_gone(const VfmCheck *check)
+{
+    VfmGuardFacts facts = {0};
+
+    check->guard->process.facts(check->guard->process.data, &facts);
+    return g_strcmp0(facts.devices, "gone") == 0;
+}
+
+static VfmTalkVerdict refuse_without_devices(VfmCheck *check, VfmTalkTurn *turn)
+{
+    return vfm_check_refuse(check, turn,
+                            "the process that mapped memory for this guest's devices has ended, its reason is in the "
+                            "domain's log; shut the guest down and start it again to assign devices to it");
+}
+
 static VfmTalkVerdict serve_by_helper(VfmCheck *check, VfmTalkTurn *turn)
 {
     const VfmGuardHost *process = &check->guard->process;
     g_autoptr(GError) error = NULL;
-    g_autofree char *arguments = NULL;
+    g_autofree char *address = NULL, *trial = NULL;
 
-    if (!process->serve_device)
+    if (!process->host_address)
         return VFM_TALK_FORWARD;
-    arguments = process->serve_device(process->data, check->arguments_text, &check->result, &error);
+    address = process->host_address(process->data, check->arguments_text, &error);
+    /* What can't be kept is refused before the device is touched. */
+    if (address)
+        trial = process->replace_device(process->data, check->arguments_text, "/", &error);
     if (error)
         return vfm_check_refuse(check, turn, "%s", error->message);
-    if (!arguments)
+    if (!address)
         return VFM_TALK_FORWARD;
-    g_ptr_array_add(turn->ask, g_strdup_printf("\"execute\": \"device_add\", \"arguments\": %s", arguments));
+    if (devices_are_gone(check))
+        return refuse_without_devices(check, turn);
+    return request_device(check, turn, address);
+}
+
+static VfmTalkVerdict plug(VfmCheck *check, VfmTalkTurn *turn)
+{
+    const VfmGuardHost *process = &check->guard->process;
+    const char *answer = turn->devices;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *replaced = NULL;
+
+    if (!answer && devices_are_gone(check))
+        return refuse_without_devices(check, turn);
+    if (!answer)
+        return vfm_check_refuse(check, turn,
+                                "the process that maps devices did not answer in time, and what it was asked for has "
+                                "been taken back; the domain's log may say why");
+    if (!g_str_has_prefix(answer, "socket "))
+        return vfm_check_refuse(check, turn, "%s",
+                                g_str_has_prefix(answer, "error ") ? answer + strlen("error ") : answer);
+    check->result = g_strdup(answer + strlen("socket "));
+    replaced = process->replace_device(process->data, check->arguments_text, check->result, &error);
+    if (!replaced) {
+        check->stage = STAGE_FORGET;
+        check->reason = g_strdup(error->message);
+        turn->request = g_strdup_printf("forget %s", check->result);
+        return VFM_TALK_DEVICES;
+    }
+    check->stage = STAGE_PLUG;
+    turn->keep = g_strdup_printf(CHECKPOINT_PLUG "%s", check->result);
+    g_ptr_array_add(turn->ask, g_strdup_printf("\"execute\": \"device_add\", \"arguments\": %s", replaced));
     return VFM_TALK_ASK;
 }
 
-static VfmTalkVerdict after_serving(VfmCheck *check, VfmTalkTurn *turn)
+static VfmTalkVerdict after_plugging(VfmCheck *check, VfmTalkTurn *turn)
 {
     const VfmGuardHost *process = &check->guard->process;
     const char *reply = turn->replies->len ? g_ptr_array_index(turn->replies, 0) : NULL;
-    g_autofree char *why = vfm_answer_error(reply);
+    g_autofree char *why = reply ? vfm_answer_error(reply) : g_strdup("QEMU's reply was lost");
 
-    if (!why)
+    if (!why) {
+        process->plugged(process->data, check->result, vfm_member_string(check->arguments, "id"));
         return vfm_check_answer(turn, "{}");
-    process->forget_device(process->data, check->result);
-    return vfm_check_fail(turn, "%s", why);
+    }
+    check->stage = STAGE_FORGET;
+    check->reason = g_steal_pointer(&why);
+    turn->request = g_strdup_printf("forget %s", check->result);
+    return VFM_TALK_DEVICES;
+}
+
+static VfmTalkVerdict next_stage(VfmCheck *check, VfmTalkTurn *turn)
+{
+    switch ((Stage)check->stage) {
+    case STAGE_SERVE:
+        return plug(check, turn);
+    case STAGE_PLUG:
+        return after_plugging(check, turn);
+    default:
+        return vfm_check_fail(turn, "%s", check->reason);
+    }
+}
+
+static VfmTalkVerdict resume_device(VfmCheck *check, VfmTalkTurn *turn)
+{
+    const VfmGuardHost *process = &check->guard->process;
+    g_autofree char *address = NULL;
+
+    if (g_str_has_prefix(turn->found, CHECKPOINT_PLUG) && process->host_address) {
+        check->stage = STAGE_PLUG;
+        check->result = g_strdup(turn->found + strlen(CHECKPOINT_PLUG));
+        return VFM_TALK_RESUME;
+    }
+    address = process->host_address ? process->host_address(process->data, check->arguments_text, NULL) : NULL;
+    return address ? request_device(check, turn, address) : VFM_TALK_FORWARD;
 }
 
 static VfmTalkVerdict decide_device(VfmCheck *check, VfmTalkTurn *turn)
 {
-    g_autoptr(VfmDeviceArg) arg = vfm_device_arg_parse(check->arguments_text, "driver", NULL);
-    g_autoptr(VfmPlan) before = vfm_check_plan(check);
-    VfmMaybe limit = vfm_check_limit(check, before);
-    bool had_balloon = check->picture->domain->balloon.present;
+    g_autoptr(VfmDeviceArg) arg = NULL;
+    g_autoptr(VfmPlan) before = NULL;
     VfmTalkVerdict verdict;
     VfmQemuDevice kind;
+    bool had_balloon;
+    VfmMaybe limit;
 
+    if (check->stage != STAGE_JUDGE)
+        return next_stage(check, turn);
+    arg = vfm_device_arg_parse(check->arguments_text, "driver", NULL);
     if (!arg)
         return VFM_TALK_FORWARD;
-    if (check->decisions > 0)
-        return after_serving(check, turn);
+    before = vfm_check_plan(check);
+    limit = vfm_check_limit(check, before);
+    had_balloon = check->picture->domain->balloon.present;
     kind = vfm_qemu_add_device(check->picture->domain, check->guard->arguments->backends, arg);
     if (kind == VFM_QEMU_BALLOON && had_balloon)
         return VFM_TALK_FORWARD; /* QEMU says it well itself */
@@ -207,8 +305,10 @@ static VfmTalkVerdict decide_object(VfmCheck *check, VfmTalkTurn *turn)
     return VFM_TALK_FORWARD;
 }
 
-const VfmRule vfm_device_rules[] = {{"device_add", false, device_matters, decide_device},
-                                    {"netdev_add", false, netdev_matters, decide_netdev},
-                                    {"blockdev-add", false, blockdev_matters, decide_blockdev},
-                                    {"object-add", true, object_matters, decide_object},
-                                    {NULL, false, NULL, NULL}};
+const VfmRule vfm_device_rules[] = {
+    {.command = "device_add", .matters = device_matters, .decide = decide_device, .resume = resume_device},
+    {.command = "netdev_add", .matters = netdev_matters, .decide = decide_netdev},
+    {.command = "blockdev-add", .matters = blockdev_matters, .decide = decide_blockdev},
+    {.command = "object-add", .blind = true, .matters = object_matters, .decide = decide_object},
+    {.command = NULL},
+};

@@ -51,6 +51,8 @@ static VfmTalkVerdict decide_postcopy(VfmCheck *check, VfmTalkTurn *turn)
     return refuse_if_inhibited(check, turn, "post-copy");
 }
 
-const VfmRule vfm_migration_rules[] = {{"migrate-set-capabilities", false, capabilities_matter, decide_capabilities},
-                                       {"migrate-start-postcopy", false, NULL, decide_postcopy},
-                                       {NULL, false, NULL, NULL}};
+const VfmRule vfm_migration_rules[] = {
+    {.command = "migrate-set-capabilities", .matters = capabilities_matter, .decide = decide_capabilities},
+    {.command = "migrate-start-postcopy", .decide = decide_postcopy},
+    {.command = NULL},
+};

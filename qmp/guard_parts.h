@@ -24,6 +24,8 @@ typedef struct {
     bool (*matters)(VfmGuard *guard, JsonObject *arguments);
     /* With the picture at hand; may ask further, and is then called again with the replies. */
     VfmTalkVerdict (*decide)(VfmCheck *check, VfmTalkTurn *turn);
+    /* Instead of all that where a predecessor left a checkpoint, turn->found; decide() goes on from there. */
+    VfmTalkVerdict (*resume)(VfmCheck *check, VfmTalkTurn *turn);
 } VfmRule;
 
 struct VfmCheck {
@@ -35,7 +37,9 @@ struct VfmCheck {
     unsigned turn;
     unsigned decisions; /* calls of decide() before this one */
     VfmPicture *picture;
-    char *result; /* what a rule wants to remember between its decisions */
+    unsigned stage; /* a rule's own */
+    char *result;   /* what a rule wants to remember between its decisions */
+    char *reason;   /* the same */
 };
 
 /* The rules of each file, ended by one without a command. */

@@ -123,6 +123,8 @@ static VfmTalkVerdict decide_resize(VfmCheck *check, VfmTalkTurn *turn)
     return VFM_TALK_ASK;
 }
 
-const VfmRule vfm_resize_rules[] = {{"qom-set", false, property_matters, decide_requested},
-                                    {"vfiomem-resize", false, NULL, decide_resize},
-                                    {NULL, false, NULL, NULL}};
+const VfmRule vfm_resize_rules[] = {
+    {.command = "qom-set", .matters = property_matters, .decide = decide_requested},
+    {.command = "vfiomem-resize", .decide = decide_resize},
+    {.command = NULL},
+};

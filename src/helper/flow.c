@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "flow.h"
 
+#include "devices_wire.h"
 #include "log.h"
 #include "reply.h"
 
@@ -11,8 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Bytes of one receive: large enough that a long answer takes few calls, small enough to stay in the cache. */
+/* Bytes of one receive: large enough that a long answer takes few calls, small enough to stay in the cache. A packet
+ * of vfiomem-helper-devices, which would be cut, is never longer. */
 #define RECEIVE_MAX (64u * 1024)
+G_STATIC_ASSERT(RECEIVE_MAX >= VFM_DEVICES_LINE_MAX);
 /* Descriptors that may wait in one stream: with one more message's they still fit the ring that closes them. */
 #define FDS_MAX (VFM_FD_RING_SIZE - 2u * VFM_FD_MESSAGE_MAX)
 
@@ -31,18 +34,25 @@ static void note(VfmJournal *journal, VfmOpKind kind, VfmStreamId stream)
     ORDER();
 }
 
+static bool has_ended(const VfmJournalState *state, VfmStreamId id)
+{
+    return id == VFM_CLIENT_IN ? state->client_ended : id == VFM_QEMU_IN ? state->qemu_ended : state->devices_ended;
+}
+
 bool vfm_flow_can_receive(const VfmJournalState *state, VfmStreamId id)
 {
-    return vfm_stream_room(state, id) > 0 && vfm_fd_span_count(state->streams[id].fds) < FDS_MAX &&
-           !(id == VFM_CLIENT_IN ? state->client_ended : state->qemu_ended);
+    return vfm_stream_room(state, id) >= (id == VFM_DEVICES_IN ? VFM_DEVICES_LINE_MAX : 1) &&
+           vfm_fd_span_count(state->streams[id].fds) < FDS_MAX && !has_ended(state, id);
 }
 
 static void mark_ended(VfmJournalState *next, VfmStreamId id)
 {
     if (id == VFM_CLIENT_IN)
         next->client_ended = true;
-    else
+    else if (id == VFM_QEMU_IN)
         next->qemu_ended = true;
+    else
+        next->devices_ended = true;
 }
 
 static VfmFlowResult apply_receive(VfmJournal *journal, VfmStreamId id, size_t bytes)

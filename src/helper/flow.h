@@ -29,10 +29,10 @@ typedef struct {
 /* Whether the stream can take a whole receive: bytes and descriptors. */
 bool vfm_flow_can_receive(const VfmJournalState *state, VfmStreamId id);
 
-/* One receive into VFM_CLIENT_IN or VFM_QEMU_IN. */
+/* One receive into one of the streams _IN. */
 VfmFlowResult vfm_flow_receive(VfmJournal *journal, VfmStreamId id, int socket);
 
-/* One send out of VFM_CLIENT_OUT or VFM_QEMU_OUT, with the descriptors that belong to its first byte. */
+/* One send out of one of the streams _OUT, with the descriptors that belong to its first byte. */
 VfmFlowResult vfm_flow_send(VfmJournal *journal, VfmStreamId id, int socket);
 
 /* Takes a waiting connection as the client; there must be none. */

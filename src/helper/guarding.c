@@ -2,7 +2,6 @@
 #include "guarding.h"
 
 #include "device_rewrite.h"
-#include "devices_wire.h"
 #include "emulator_devices.h"
 #include "error.h"
 #include "guard.h"
@@ -10,25 +9,18 @@
 #include "log.h"
 #include "plan.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 /* Refusals that are written to the log; what is refused more often says nothing new. */
 #define LOGGED_REFUSALS 100
 
-/* The process that maps opens and resets a device before it answers. */
-#define DEVICES_ANSWER_MS 30000
-
 typedef struct {
     VfmJournal *journal;
     int limits;          /* /proc/PID/limits of QEMU, -1: not readable */
-    int devices;         /* to vfiomem-helper-devices in helper mode, else -1 */
-    uint64_t requests;   /* to it, so far */
+    bool helper;         /* helper mode */
     unsigned timeout_ms; /* of a device's answers to QEMU */
 } Process;
 
@@ -86,6 +78,8 @@ static void get_facts(void *data, VfmGuardFacts *facts)
     facts->clients = state->clients;
     facts->refusals = state->refusals;
     facts->level = journal->shared->level == VFM_LEVEL_FULL ? "full" : "relay";
+    if (((Process *)data)->helper)
+        facts->devices = state->devices_ended ? "gone" : "serving";
 }
 
 /* {"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, ... */
@@ -106,79 +100,55 @@ static unsigned get_version(void *data)
     return VFM_VERSION(parts[0], parts[1], parts[2]);
 }
 
-/* One request to the process that maps, and its answer; to be freed. NULL if it is gone or does not answer in time. */
-static char *ask_devices(Process *process, const char *request)
+static char *host_address(void *data, const char *arguments, GError **error)
 {
-    gint64 until = g_get_monotonic_time() + DEVICES_ANSWER_MS * G_TIME_SPAN_MILLISECOND;
-    g_autofree char *line = g_strdup_printf("%" G_GUINT64_FORMAT " %s\n", ++process->requests, request);
-    g_autofree char *packet = g_malloc(VFM_DEVICES_LINE_MAX + 1);
-
-    if (sendto(process->devices, line, strlen(line), MSG_NOSIGNAL, NULL, 0) < 0)
-        return NULL;
-    for (;;) {
-        struct pollfd slot = {.fd = process->devices, .events = POLLIN};
-        gint64 left = (until - g_get_monotonic_time()) / G_TIME_SPAN_MILLISECOND;
-        char *end;
-        ssize_t n;
-
-        if (left <= 0 || (poll(&slot, 1, (int)left) < 0 && errno != EINTR))
-            return NULL;
-        if (!slot.revents)
-            continue;
-        n = recvfrom(process->devices, packet, VFM_DEVICES_LINE_MAX, 0, NULL, NULL);
-        if (n <= 0)
-            return NULL;
-        packet[n] = '\0';
-        /* Events, and answers to what was given up waiting for. */
-        if (g_ascii_strtoull(packet, &end, 10) != process->requests || *end != ' ')
-            continue;
-        return g_strndup(end + 1, strcspn(end + 1, "\n"));
-    }
-}
-
-static void forget_device(void *data, const char *socket)
-{
-    g_autofree char *request = g_strdup_printf("forget %s", socket);
-
-    g_free(ask_devices(data, request));
-}
-
-static char *serve_device(void *data, const char *arguments, char **socket, GError **error)
-{
-    Process *process = data;
     g_autoptr(VfmDeviceArg) arg = vfm_device_arg_parse(arguments, "driver", NULL);
-    g_autofree char *address = NULL, *request = NULL, *answer = NULL, *replaced = NULL;
 
-    if (!arg || !vfm_device_is_vfio_pci(arg))
-        return NULL;
-    address = vfm_device_host_address(arg, error);
-    if (!address)
-        return NULL;
-    request = g_strdup_printf("add %s", address);
-    answer = ask_devices(process, request);
-    if (!answer || !g_str_has_prefix(answer, "socket ")) {
-        g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE, "%s",
-                    answer && g_str_has_prefix(answer, "error ") ? answer + strlen("error ")
-                                                                 : "the helper that maps devices is gone");
-        return NULL;
-    }
-    replaced = vfm_device_rewrite(arg, answer + strlen("socket "), process->timeout_ms, error);
-    if (!replaced) {
-        forget_device(process, answer + strlen("socket "));
-        return NULL;
-    }
-    *socket = g_strdup(answer + strlen("socket "));
-    return g_steal_pointer(&replaced);
+    return arg && vfm_device_is_vfio_pci(arg) ? vfm_device_host_address(arg, error) : NULL;
 }
 
-static char *get_mapping(void *data)
+static char *replace_device(void *data, const char *arguments, const char *socket, GError **error)
 {
-    char *answer = ask_devices(data, "status");
+    g_autoptr(VfmDeviceArg) arg = vfm_device_arg_parse(arguments, "driver", error);
 
-    /* Its own words, but only as JSON. */
-    if (answer && *answer != '{')
-        g_clear_pointer(&answer, g_free);
-    return answer;
+    return arg ? vfm_device_rewrite(arg, socket, ((Process *)data)->timeout_ms, error) : NULL;
+}
+
+static VfmDeviceEntry *find_device(VfmJournal *journal, const char *id, const char *socket, unsigned *entry)
+{
+    for (*entry = 0; *entry < VFM_DEVICES_MAX; ++*entry) {
+        VfmDeviceEntry *device = &journal->shared->devices[*entry];
+
+        if (vfm_device_set_has(&vfm_journal_state(journal)->devices, *entry) &&
+            ((id && strcmp(device->id, id) == 0) || g_strcmp0(device->socket, socket) == 0))
+            return device;
+    }
+    return NULL;
+}
+
+/* Outside of a change of state: said again by whoever takes this talk over, and only shown. */
+static void plugged(void *data, const char *socket, const char *id)
+{
+    unsigned entry;
+    VfmDeviceEntry *device = find_device(((Process *)data)->journal, NULL, socket, &entry);
+
+    if (device)
+        g_strlcpy(device->id, id ? id : "", sizeof(device->id));
+}
+
+static bool served(void *data, const char *id, const char *socket, VfmGuardServed *out)
+{
+    VfmJournal *journal = ((Process *)data)->journal;
+    const VfmJournalState *state = vfm_journal_state(journal);
+    unsigned entry;
+    const VfmDeviceEntry *device = find_device(journal, id, socket, &entry);
+
+    if (!device)
+        return false;
+    *out = (VfmGuardServed){.address = device->address,
+                            .held = vfm_device_set_has(&state->held, entry),
+                            .lost = vfm_device_set_has(&state->lost, entry)};
+    return true;
 }
 
 VfmTalker *vfm_guarding_new(VfmJournal *journal, void *data)
@@ -200,13 +170,14 @@ VfmTalker *vfm_guarding_new(VfmJournal *journal, void *data)
     if (!machine)
         vfm_log("negotiating without this machine's limits: %s", error->message);
     process->journal = journal;
-    process->devices = guarding->devices;
-    if (process->devices >= 0) {
+    process->helper = guarding->devices >= 0;
+    if (process->helper) {
         uint64_t ram;
 
-        host.serve_device = serve_device;
-        host.forget_device = forget_device;
-        host.mapping = get_mapping;
+        host.host_address = host_address;
+        host.replace_device = replace_device;
+        host.plugged = plugged;
+        host.served = served;
         process->timeout_ms = vfm_emulator_timeout(vfm_emulator_shared_memory(guarding->argv, &ram, NULL) ? ram : 0);
     }
     process->limits = open(limits, O_RDONLY | O_CLOEXEC);

@@ -165,6 +165,26 @@ void vfm_stream_drop(VfmJournal *journal, VfmJournalState *next, VfmStreamId id,
         vfm_journal_discard(journal, next, vfm_fd_ring_take(&journal->shared->fds[id], &stream->fds));
 }
 
+void vfm_stream_skip(VfmJournal *journal, VfmJournalState *next, VfmStreamId id, size_t length)
+{
+    VfmStream *stream = &next->streams[id];
+    VfmFdRing *ring = &journal->shared->fds[id];
+
+    if (length == vfm_stream_used(next, id)) {
+        vfm_stream_drop(journal, next, id, length);
+        return;
+    }
+    stream->head += length;
+    /* Before the state counts; but where it never does, a successor skips the same again. */
+    for (VfmFdSpan rest = stream->fds; vfm_fd_span_count(rest); rest.head++) {
+        VfmFdEntry *entry = &ring->entries[rest.head % VFM_FD_RING_SIZE];
+
+        if (entry->offset >= stream->head)
+            break;
+        entry->offset = stream->head;
+    }
+}
+
 unsigned vfm_stream_fds(const VfmJournal *journal, const VfmJournalState *state, VfmStreamId id, size_t length)
 {
     const VfmStream *stream = &state->streams[id];

@@ -16,7 +16,8 @@
  *    when they return (fdpass.h), next to the number of the state they were
  *    begun in: a successor applies it exactly if the state has not moved on.
  *
- * Streams: bytes from and to the client, and from and to QEMU, each a ring of
+ * Streams: bytes from and to the client, from and to QEMU, and in helper mode
+ * from and to the process that maps devices (devices_wire.h), each a ring of
  * VFM_RING_SIZE bytes mapped twice in a row, so that any part is contiguous,
  * and a ring of the descriptors that travel with them. Offsets are stream
  * offsets; they go back to zero whenever a stream runs empty, which keeps the
@@ -38,7 +39,24 @@
 #define VFM_CLIENT_TEXT_MAX (VFM_RING_SIZE - 4096u)
 #define VFM_GREETING_MAX 4096u
 
-typedef enum { VFM_CLIENT_IN, VFM_CLIENT_OUT, VFM_QEMU_IN, VFM_QEMU_OUT, VFM_STREAMS } VfmStreamId;
+typedef enum {
+    VFM_CLIENT_IN,
+    VFM_CLIENT_OUT,
+    VFM_QEMU_IN,
+    VFM_QEMU_OUT,
+    VFM_DEVICES_IN,
+    VFM_DEVICES_OUT,
+    VFM_STREAMS
+} VfmStreamId;
+
+/* Devices of one guest that are remembered; of more, events are told but nothing is kept. */
+#define VFM_DEVICES_MAX 256u
+#define VFM_CHECKPOINT_MAX 256u
+#define VFM_KEPT_MAX 2048u
+
+typedef struct {
+    uint64_t words[VFM_DEVICES_MAX / 64];
+} VfmDeviceSet;
 
 /* How much the worker does; a supervisor raises it when the same message kills workers repeatedly. */
 typedef enum {
@@ -76,7 +94,25 @@ typedef struct {
     uint8_t balloon;   /* VfmBalloonPolicy in force */
     uint64_t noted;    /* VfmTalkTurn.note */
     uint64_t refusals; /* of the guard */
+
+    /* The process that maps: helper mode only. */
+    bool devices_ended;
+    uint64_t requests;          /* to it so far: the number of the last */
+    VfmDeviceSet devices;       /* entries of VfmShared.devices that count */
+    VfmDeviceSet held, lost;    /* of these */
+    uint8_t checkpoint;         /* of the talk at the head of VFM_CLIENT_IN: which of the two counts */
+    uint16_t checkpoint_length; /* 0: none */
+    bool keeps;                 /* the reply to own command @kept belongs to it */
+    uint32_t kept;
+    uint16_t kept_length; /* of that reply; 0: it is not here yet */
 } VfmJournalState;
+
+/* A device that the process that maps serves. */
+typedef struct {
+    char address[32]; /* in the host */
+    char socket[112];
+    char id[64]; /* QEMU's, of one that was plugged in later */
+} VfmDeviceEntry;
 
 typedef enum { VFM_OP_NONE, VFM_OP_RECEIVE, VFM_OP_SEND, VFM_OP_ACCEPT } VfmOpKind;
 
@@ -99,6 +135,9 @@ typedef struct {
     VfmFdRing fds[VFM_STREAMS];
     VfmFdRing closing;
     char greeting[VFM_GREETING_MAX];
+    VfmDeviceEntry devices[VFM_DEVICES_MAX]; /* written before the state says that an entry counts */
+    char checkpoints[2][VFM_CHECKPOINT_MAX];
+    char kept[VFM_KEPT_MAX];
 } VfmShared;
 
 typedef struct {
@@ -134,10 +173,26 @@ void vfm_stream_put(VfmJournal *journal, VfmJournalState *next, VfmStreamId id, 
 void vfm_stream_move(VfmJournal *journal, VfmJournalState *next, VfmStreamId from, VfmStreamId to, size_t length);
 /* Throws the first @length bytes away; their descriptors will be closed. */
 void vfm_stream_drop(VfmJournal *journal, VfmJournalState *next, VfmStreamId id, size_t length);
+/* The same for text that is answered here: descriptors stay for what follows, if something does. The kernel hands a
+ * descriptor over together with bytes that were sent before those it belongs to (Linux: unix_stream_read_generic). */
+void vfm_stream_skip(VfmJournal *journal, VfmJournalState *next, VfmStreamId id, size_t length);
 /* Hands a descriptor over to be closed. */
 void vfm_journal_discard(VfmJournal *journal, VfmJournalState *next, int fd);
 
 /* Descriptors that came with the first @length bytes of a stream. */
 unsigned vfm_stream_fds(const VfmJournal *journal, const VfmJournalState *state, VfmStreamId id, size_t length);
+
+/* The entry of the device that the process that maps serves for @address; -1: none. */
+int vfm_journal_find_device(const VfmJournal *journal, const char *address);
+
+static inline bool vfm_device_set_has(const VfmDeviceSet *set, unsigned i)
+{
+    return set->words[i / 64] >> (i % 64) & 1;
+}
+
+static inline void vfm_device_set_put(VfmDeviceSet *set, unsigned i, bool in)
+{
+    set->words[i / 64] = (set->words[i / 64] & ~(UINT64_C(1) << (i % 64))) | (uint64_t)in << (i % 64);
+}
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfmJournal, vfm_journal_free)

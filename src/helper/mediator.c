@@ -24,6 +24,8 @@ void vfm_mediator_free(VfmMediator *mediator)
     g_ptr_array_unref(mediator->replies);
     g_string_free(mediator->answer, TRUE);
     g_string_free(mediator->events, TRUE);
+    g_free(mediator->request);
+    g_free(mediator->devices_answer);
     g_free(mediator);
 }
 
@@ -137,9 +139,14 @@ typedef bool (*Step)(VfmMediator *mediator);
 
 bool vfm_mediator_run(VfmMediator *mediator)
 {
-    static const Step full[] = {
-        greet, vfm_mediator_from_qemu, vfm_mediator_talk_step, vfm_mediator_from_client, mark_drain, part_with_client,
-        NULL};
+    static const Step full[] = {greet,
+                                vfm_mediator_from_qemu,
+                                vfm_mediator_from_devices,
+                                vfm_mediator_talk_step,
+                                vfm_mediator_from_client,
+                                mark_drain,
+                                part_with_client,
+                                NULL};
     static const Step raw[] = {greet, pump_from_qemu, pump_from_client, part_with_client, NULL};
     VfmShared *shared = mediator->journal->shared;
     const Step *steps = shared->level == VFM_LEVEL_RAW ? raw : full;

@@ -41,7 +41,7 @@ static bool pass_on(VfmMediator *mediator, size_t length, bool forward, bool is_
     if (forward)
         vfm_stream_move(journal, next, VFM_CLIENT_IN, VFM_QEMU_OUT, length);
     else
-        vfm_stream_drop(journal, next, VFM_CLIENT_IN, length);
+        vfm_stream_skip(journal, next, VFM_CLIENT_IN, length);
     next->messages += is_text;
     if (is_text && forward)
         next->scolded = false;
@@ -66,7 +66,7 @@ static bool answer(VfmMediator *mediator, VfmSession session, const char *reply,
     next->scolded = false;
     next->client_frame = mediator->client_frame;
     vfm_stream_put(journal, next, VFM_CLIENT_OUT, reply, strlen(reply));
-    vfm_stream_drop(journal, next, VFM_CLIENT_IN, length);
+    vfm_stream_skip(journal, next, VFM_CLIENT_IN, length);
     vfm_journal_commit(journal);
     return true;
 }
@@ -89,6 +89,10 @@ static bool deal_with_text(VfmMediator *mediator)
     } else {
         if (mediator->talker && journal->shared->level == VFM_LEVEL_FULL && session.client == VFM_CLIENT_READY)
             talk = mediator->talker->open(mediator->talker, &message, head(mediator), length);
+        if (!talk && state->checkpoint_length) /* workers failed over it, and less than half of it must not be left */
+            talk =
+                vfm_talk_decline("vfiomem: the helper failed in the middle of this command and has given it up; look "
+                                 "whether the device is there, and into the domain's log");
         if (talk) {
             vfm_mediator_talk(mediator, talk);
             return true;

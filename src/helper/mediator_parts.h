@@ -7,7 +7,13 @@
 /* Room that must be in QEMU's stream before a talk may ask: more than it ever asks at once. */
 #define VFM_ASK_MAX (64u * 1024)
 
-typedef enum { VFM_TALK_IDLE, VFM_TALK_WAITING, VFM_TALK_DUE, VFM_TALK_DECIDED } VfmTalkState;
+typedef enum {
+    VFM_TALK_IDLE,
+    VFM_TALK_WAITING,    /* for QEMU */
+    VFM_TALK_AT_DEVICES, /* for the process that maps */
+    VFM_TALK_DUE,
+    VFM_TALK_DECIDED
+} VfmTalkState;
 
 struct VfmMediator {
     VfmJournal *journal;
@@ -29,6 +35,11 @@ struct VfmMediator {
     uint32_t first, last;   /* commands of our own asked in this turn: first up to last */
     GPtrArray *replies;
     GString *answer, *events;
+    bool anew; /* its checkpoint, if there is one, was a predecessor's */
+
+    char *request; /* the last to the process that maps, without its number */
+    gint64 overdue;
+    char *devices_answer; /* NULL: there is none */
 };
 
 /* mediator_qemu.c: one step with what QEMU sent. */
@@ -36,6 +47,13 @@ bool vfm_mediator_from_qemu(VfmMediator *mediator);
 
 /* mediator_client.c: one step with what the client sent. */
 bool vfm_mediator_from_client(VfmMediator *mediator);
+
+/* mediator_devices.c: one step with what the process that maps sent. */
+bool vfm_mediator_from_devices(VfmMediator *mediator);
+/* Parts of a change: a request, under the last one's number if @again; and taking back the last one, with the
+ * checkpoint it was made with. */
+void vfm_mediator_request(VfmMediator *mediator, VfmJournalState *next, const char *request, bool again);
+void vfm_mediator_withdraw(VfmMediator *mediator, VfmJournalState *next);
 
 /* mediator_talk.c */
 void vfm_mediator_talk(VfmMediator *mediator, VfmTalk *talk);

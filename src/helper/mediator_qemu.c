@@ -19,10 +19,12 @@ static VfmRest verdict(const VfmJournalState *state)
                                                                                                 : VFM_REST_DROP;
 }
 
-/* Whether texts of QEMU must be looked at one by one. */
-static bool must_inspect(const VfmJournalState *state)
+/* Whether texts of QEMU must be looked at one by one: for our answers among them, or because something of ours is about
+ * to be said, which has its place between two of them. */
+static bool must_inspect(const VfmMediator *mediator, const VfmJournalState *state)
 {
-    return state->session.qemu != VFM_QEMU_READY || state->own_first != state->own_next;
+    return state->session.qemu != VFM_QEMU_READY || state->own_first != state->own_next || mediator->talk ||
+           vfm_stream_used(state, VFM_DEVICES_IN) > 0;
 }
 
 static size_t bounded_by_client(const VfmMediator *mediator, const VfmJournalState *state, VfmRest rest, size_t bytes)
@@ -82,6 +84,20 @@ static void keep_greeting(VfmMediator *mediator, VfmJournalState *next, const ch
     next->greeting_length = (uint32_t)length;
 }
 
+/* The reply to what was asked with a checkpoint: whoever begins that talk anew finds it. */
+static void keep_reply(VfmMediator *mediator, VfmJournalState *next, const VfmMessage *message, const char *text,
+                       size_t length)
+{
+    if (length > VFM_KEPT_MAX) {
+        text = message->error.at ? "{\"error\": {\"class\": \"GenericError\", \"desc\": \"QEMU refused, in too many "
+                                   "words to be kept\"}}"
+                                 : "{\"return\": {}}";
+        length = strlen(text);
+    }
+    memcpy(mediator->journal->shared->kept, text, length);
+    next->kept_length = (uint16_t)length;
+}
+
 /* A whole text at the head. Returns false if it has to wait for room. */
 static bool inspect(VfmMediator *mediator, size_t length)
 {
@@ -105,6 +121,8 @@ static bool inspect(VfmMediator *mediator, size_t length)
     next->messages += !own; /* asking again and again is no progress */
     if (own) {
         next->own_first = number + 1;
+        if (next->keeps && number == next->kept)
+            keep_reply(mediator, next, &message, text, length);
     } else if (state->session.qemu == VFM_QEMU_SILENT && vfm_session_greeting(&next->session, &message)) {
         keep_greeting(mediator, next, text, length);
         rest = VFM_REST_DROP; /* a client that waits is given the kept one */
@@ -128,7 +146,7 @@ bool vfm_mediator_from_qemu(VfmMediator *mediator)
 
     if (bytes == 0)
         return false;
-    if (!must_inspect(state))
+    if (!must_inspect(mediator, state))
         return stream(mediator, state->qemu_rest != VFM_REST_NONE ? (VfmRest)state->qemu_rest : verdict(state),
                       state->qemu_rest != VFM_REST_NONE);
     if (state->qemu_rest != VFM_REST_NONE)

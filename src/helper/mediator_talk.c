@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mediator_parts.h"
 
+#include "devices_wire.h"
 #include "log.h"
 #include "reply.h"
 
@@ -38,6 +39,8 @@ void vfm_mediator_talk(VfmMediator *mediator, VfmTalk *talk)
     mediator->talk = talk;
     mediator->talk_state = VFM_TALK_DUE;
     mediator->asked = false;
+    mediator->anew = true;
+    g_clear_pointer(&mediator->devices_answer, g_free);
     g_ptr_array_set_size(mediator->replies, 0);
     g_string_truncate(mediator->answer, 0);
     g_string_truncate(mediator->events, 0);
@@ -60,8 +63,61 @@ void vfm_mediator_talk_reply(VfmMediator *mediator, uint32_t number, const char 
         mediator->talk_state = mediator->verdict == VFM_TALK_ASK ? VFM_TALK_DUE : VFM_TALK_DECIDED;
 }
 
+static void put_checkpoint(VfmMediator *mediator, VfmJournalState *next, const char *text)
+{
+    size_t length = strlen(text);
+
+    g_assert(length > 0 && length < VFM_CHECKPOINT_MAX);
+    next->checkpoint = !next->checkpoint; /* not into the one that counts */
+    memcpy(mediator->journal->shared->checkpoints[next->checkpoint], text, length + 1);
+    next->checkpoint_length = (uint16_t)length;
+}
+
+static void clear_checkpoint(VfmJournalState *next)
+{
+    next->checkpoint_length = next->kept_length = 0;
+    next->keeps = false;
+}
+
+/* Asks the process that maps, and waits. */
+static void ask_devices(VfmMediator *mediator, const VfmTalkTurn *turn)
+{
+    const VfmJournalState *state = vfm_journal_state(mediator->journal);
+    VfmJournalState *next;
+
+    g_clear_pointer(&mediator->devices_answer, g_free);
+    if (state->devices_ended || vfm_stream_room(state, VFM_DEVICES_OUT) < VFM_DEVICES_LINE_MAX) {
+        mediator->talk_state = VFM_TALK_DUE;
+        return;
+    }
+    next = vfm_journal_begin(mediator->journal);
+    vfm_mediator_request(mediator, next, turn->request, turn->found != NULL);
+    if (turn->keep && !turn->found)
+        put_checkpoint(mediator, next, turn->keep);
+    vfm_journal_commit(mediator->journal);
+    mediator->talk_state = VFM_TALK_AT_DEVICES;
+}
+
+/* The talk of a predecessor asked something that must not be asked twice: its reply is here, or still to come. */
+static void resume(VfmMediator *mediator)
+{
+    const VfmJournalState *state = vfm_journal_state(mediator->journal);
+
+    mediator->verdict = VFM_TALK_ASK;
+    mediator->asked = true; /* what was asked is the barrier, too */
+    g_ptr_array_set_size(mediator->replies, 0);
+    mediator->talk_state = VFM_TALK_DUE;
+    if (state->keeps && state->kept_length) {
+        g_ptr_array_add(mediator->replies, g_strndup(mediator->journal->shared->kept, state->kept_length));
+    } else if (state->keeps && state->kept - state->own_first < state->own_next - state->own_first) {
+        mediator->first = state->kept;
+        mediator->last = state->kept + 1;
+        mediator->talk_state = VFM_TALK_WAITING;
+    }
+}
+
 /* Sends what is asked and waits. */
-static void ask_all(VfmMediator *mediator, const GPtrArray *ask, VfmMaybe note)
+static void ask_all(VfmMediator *mediator, const GPtrArray *ask, VfmMaybe note, const char *keep)
 {
     VfmJournalState *next = vfm_journal_begin(mediator->journal);
 
@@ -71,6 +127,12 @@ static void ask_all(VfmMediator *mediator, const GPtrArray *ask, VfmMaybe note)
     mediator->last = next->own_next;
     if (note.set)
         next->noted = note.value;
+    if (keep) {
+        put_checkpoint(mediator, next, keep);
+        next->keeps = true;
+        next->kept = mediator->first;
+        next->kept_length = 0;
+    }
     vfm_journal_commit(mediator->journal);
     mediator->asked = true;
     mediator->talk_state = VFM_TALK_WAITING;
@@ -86,14 +148,22 @@ static bool take_turn(VfmMediator *mediator)
                         .replies = mediator->replies,
                         .ask = ask,
                         .answer = mediator->answer,
-                        .events = mediator->events};
+                        .events = mediator->events,
+                        .devices = mediator->devices_answer};
+    g_autofree char *found = NULL, *request = NULL, *keep = NULL;
     size_t bytes = 0;
 
     if (vfm_stream_room(state, VFM_QEMU_OUT) < VFM_ASK_MAX)
         return false;
     vfm_message_read(&message, vfm_stream_at(mediator->journal, VFM_CLIENT_IN, state->streams[VFM_CLIENT_IN].head),
                      mediator->client_text);
+    if (mediator->anew && state->checkpoint_length)
+        found = g_strndup(mediator->journal->shared->checkpoints[state->checkpoint], state->checkpoint_length);
+    turn.found = found;
+    mediator->anew = false;
     mediator->verdict = mediator->talk->ops->step(mediator->talk, &turn);
+    request = turn.request;
+    keep = turn.keep;
     for (guint i = 0; i < ask->len; i++)
         bytes += strlen(ask->pdata[i]) + 64;
     if (mediator->verdict == VFM_TALK_ASK && (ask->len == 0 || bytes > VFM_ASK_MAX)) {
@@ -104,9 +174,13 @@ static bool take_turn(VfmMediator *mediator)
         /* Our answer must not overtake QEMU's to earlier commands: a question that costs nothing is the barrier. */
         g_ptr_array_set_size(ask, 0);
         g_ptr_array_add(ask, g_strdup("\"execute\": \"query-name\""));
-        ask_all(mediator, ask, VFM_NONE);
+        ask_all(mediator, ask, VFM_NONE, NULL);
     } else if (mediator->verdict == VFM_TALK_ASK) {
-        ask_all(mediator, ask, turn.note);
+        ask_all(mediator, ask, turn.note, keep);
+    } else if (mediator->verdict == VFM_TALK_DEVICES) {
+        ask_devices(mediator, &turn);
+    } else if (mediator->verdict == VFM_TALK_RESUME) {
+        resume(mediator);
     } else {
         mediator->talk_state = VFM_TALK_DECIDED;
     }
@@ -133,7 +207,8 @@ static bool carry_out(VfmMediator *mediator)
     VfmJournalState *next;
 
     bound_answer(mediator);
-    if (vfm_stream_room(state, VFM_CLIENT_OUT) < mediator->answer->len + mediator->events->len)
+    if (state->qemu_rest == VFM_REST_FORWARD || /* in the middle of a text of QEMU's */
+        vfm_stream_room(state, VFM_CLIENT_OUT) < mediator->answer->len + mediator->events->len)
         return false;
     if (forward && (vfm_stream_room(state, VFM_QEMU_OUT) < mediator->client_text ||
                     vfm_fd_span_room(state->streams[VFM_QEMU_OUT].fds) <
@@ -146,10 +221,13 @@ static bool carry_out(VfmMediator *mediator)
     } else {
         vfm_stream_put(journal, next, VFM_CLIENT_OUT, mediator->answer->str, mediator->answer->len);
         vfm_stream_put(journal, next, VFM_CLIENT_OUT, mediator->events->str, mediator->events->len);
-        vfm_stream_drop(journal, next, VFM_CLIENT_IN, mediator->client_text);
+        vfm_stream_skip(journal, next, VFM_CLIENT_IN, mediator->client_text);
     }
     next->messages++;
     next->scolded = mediator->client_bad;
+    if (next->checkpoint_length && journal->shared->level != VFM_LEVEL_FULL)
+        vfm_mediator_withdraw(mediator, next);
+    clear_checkpoint(next);
     next->client_frame = mediator->client_frame;
     vfm_journal_commit(journal);
     mediator->client_text = mediator->client_ahead = 0;

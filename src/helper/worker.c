@@ -10,7 +10,7 @@
 /* How long a client may take to read the last words of a QEMU that has ended. */
 #define LAST_WORDS_MS 2000
 
-enum { LISTENER, CLIENT, QEMU, PIDFD, N_WATCHED };
+enum { LISTENER, CLIENT, QEMU, PIDFD, DEVICES, N_WATCHED };
 
 /* What is watched, so that the kernel is told only of changes: on the way of each message there is none. */
 typedef struct {
@@ -45,13 +45,17 @@ static void watch(Watch *watched, unsigned slot, int fd, uint32_t events, uint32
     watched->slots[slot].client = client;
 }
 
-static void watch_all(Watch *watched, const VfmJournalState *state, const VfmSockets *sockets)
+static void watch_all(Watch *watched, const VfmJournal *journal, const VfmSockets *sockets)
 {
+    const VfmJournalState *state = vfm_journal_state(journal);
+    bool devices = sockets->devices >= 0 && !state->devices_ended && journal->shared->level != VFM_LEVEL_RAW;
+
     watch(watched, LISTENER, sockets->listener, EPOLLIN, 0);
     watch(watched, CLIENT, state->client, state->client < 0 ? 0 : events_for(state, VFM_CLIENT_IN, VFM_CLIENT_OUT),
           state->clients);
     watch(watched, QEMU, sockets->qemu, events_for(state, VFM_QEMU_IN, VFM_QEMU_OUT), 0);
     watch(watched, PIDFD, sockets->pidfd, sockets->pidfd < 0 ? 0 : EPOLLIN, 0);
+    watch(watched, DEVICES, sockets->devices, devices ? events_for(state, VFM_DEVICES_IN, VFM_DEVICES_OUT) : 0, 0);
 }
 
 /* Processes and sends until neither helps. */
@@ -70,6 +74,8 @@ static void settle(VfmJournal *journal, const VfmSockets *sockets, VfmMediator *
         state = vfm_journal_state(journal);
         if (state->client >= 0 && vfm_stream_used(state, VFM_CLIENT_OUT))
             again |= vfm_flow_send(journal, VFM_CLIENT_OUT, state->client) != VFM_FLOW_AGAIN;
+        if (vfm_stream_used(vfm_journal_state(journal), VFM_DEVICES_OUT))
+            again |= vfm_flow_send(journal, VFM_DEVICES_OUT, sockets->devices) != VFM_FLOW_AGAIN;
         vfm_flow_close_discarded(journal);
     } while (again);
 }
@@ -136,8 +142,8 @@ int vfm_worker_run(VfmJournal *journal, const VfmSockets *sockets, VfmTalker *ta
         state = vfm_journal_state(journal);
         if (state->qemu_ended)
             return last_words(journal, sockets, mediator);
-        watch_all(&watched, state, sockets);
-        n = epoll_wait(watched.epoll, events, N_WATCHED, -1);
+        watch_all(&watched, journal, sockets);
+        n = epoll_wait(watched.epoll, events, N_WATCHED, vfm_mediator_patience(mediator));
         if (n < 0 && errno != EINTR)
             return 1;
         for (int i = 0; i < n; i++)
@@ -148,6 +154,8 @@ int vfm_worker_run(VfmJournal *journal, const VfmSockets *sockets, VfmTalker *ta
             vfm_flow_receive(journal, VFM_QEMU_IN, sockets->qemu);
         if (got[CLIENT] & input)
             vfm_flow_receive(journal, VFM_CLIENT_IN, vfm_journal_state(journal)->client);
+        if (got[DEVICES] & input)
+            vfm_flow_receive(journal, VFM_DEVICES_IN, sockets->devices);
         if (got[LISTENER])
             meet(journal, sockets);
     }

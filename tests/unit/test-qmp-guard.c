@@ -20,8 +20,13 @@ typedef struct {
     uint64_t noted;
     unsigned refusals;
     bool helper;             /* helper mode */
-    const char *serve_error; /* why the helper does not serve */
+    bool gone;               /* the process that maps is gone */
+    const char *serve_error; /* what it answers instead of a socket; "": nothing */
     char *forgotten;         /* socket QEMU did not take */
+    char *plugged;           /* socket and id of a device it took */
+    unsigned adds;
+    const char *found; /* a checkpoint at the begin */
+    char *keep;        /* the last checkpoint */
 } Process;
 
 static VfmBalloonPolicy get_balloon(void *data)
@@ -52,6 +57,7 @@ static void refused(void *data, const char *command, const char *why)
 static void facts(void *data, VfmGuardFacts *out)
 {
     out->refusals = ((Process *)data)->refusals;
+    out->devices = ((Process *)data)->gone ? "gone" : "serving";
 }
 
 static unsigned version(void *data)
@@ -59,28 +65,29 @@ static unsigned version(void *data)
     return VFM_VERSION(7, 2, 22);
 }
 
-static char *serve_device(void *data, const char *text, char **socket, GError **error)
+static char *host_address(void *data, const char *text, GError **error)
 {
-    Process *process = data;
+    return strstr(text, "vfio-pci") ? g_strdup("0000:43:00.0") : NULL;
+}
 
-    if (!strstr(text, "vfio-pci"))
-        return NULL;
-    if (process->serve_error) {
-        g_set_error_literal(error, g_quark_from_static_string("test"), 1, process->serve_error);
+static char *replace_device(void *data, const char *text, const char *socket, GError **error)
+{
+    if (strstr(text, "x-vga")) {
+        g_set_error_literal(error, g_quark_from_static_string("test"), 1, "no x-vga");
         return NULL;
     }
-    *socket = g_strdup("/run/3.sock");
-    return g_strdup("{\"driver\": \"vfio-user-pci\", \"socket\": {\"path\": \"/run/3.sock\"}}");
+    return g_strdup_printf("{\"driver\": \"vfio-user-pci\", \"socket\": {\"path\": \"%s\"}}", socket);
 }
 
-static void forget_device(void *data, const char *socket)
+static void plugged(void *data, const char *socket, const char *id)
 {
-    ((Process *)data)->forgotten = g_strdup(socket);
+    ((Process *)data)->plugged = g_strdup_printf("%s %s", socket, id);
 }
 
-static char *mapping(void *data)
+static bool served(void *data, const char *id, const char *socket, VfmGuardServed *out)
 {
-    return g_strdup("{\"mappings\":7}");
+    *out = (VfmGuardServed){.address = "0000:43:00.0", .held = true};
+    return g_strcmp0(socket, "/run/3.sock") == 0;
 }
 
 /* What QEMU says. */
@@ -151,6 +158,27 @@ static void outcome_clear(Outcome *outcome)
     g_free(outcome->last_asked);
 }
 
+/* What the process that maps answers; NULL: nothing. */
+static char *devices_answer(Process *process, const char *request)
+{
+    if (process->gone)
+        return NULL;
+    if (g_str_has_prefix(request, "add ")) {
+        assert_string_equal(request, "add 0000:43:00.0");
+        process->adds++;
+        if (process->serve_error)
+            return *process->serve_error ? g_strdup_printf("error %s", process->serve_error) : NULL;
+        return g_strdup("socket /run/3.sock");
+    }
+    if (g_str_has_prefix(request, "forget ")) {
+        g_free(process->forgotten);
+        process->forgotten = g_strdup(request + strlen("forget "));
+        return g_strdup("ok");
+    }
+    assert_string_equal(request, "status");
+    return g_strdup("{\"mappings\":7}");
+}
+
 static Outcome say(const char *const *argv, Process *process, const Qemu *qemu, const char *command)
 {
     VfmGuardHost host = {.balloon = get_balloon,
@@ -160,15 +188,17 @@ static Outcome say(const char *const *argv, Process *process, const Qemu *qemu, 
                          .refused = refused,
                          .facts = facts,
                          .qemu_version = version,
-                         .serve_device = process->helper ? serve_device : NULL,
-                         .forget_device = process->helper ? forget_device : NULL,
-                         .mapping = process->helper ? mapping : NULL,
+                         .host_address = process->helper ? host_address : NULL,
+                         .replace_device = process->helper ? replace_device : NULL,
+                         .plugged = process->helper ? plugged : NULL,
+                         .served = process->helper ? served : NULL,
                          .data = process};
     VfmPolicy policy = {.present = false};
     VfmTalker *guard = vfm_guard_new((char *const *)argv, "x86_64", &policy, NULL, &host);
     g_autoptr(GPtrArray) replies = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GString) answer = g_string_new(NULL), events = g_string_new(NULL);
     Outcome outcome = {.verdict = VFM_TALK_FORWARD};
+    g_autofree char *answered = NULL;
     VfmMessage message;
     VfmTalk *talk;
 
@@ -176,10 +206,28 @@ static Outcome say(const char *const *argv, Process *process, const Qemu *qemu, 
     talk = guard->open(guard, &message, command, strlen(command));
     for (int turns = 0; talk && turns < 10; turns++) {
         g_autoptr(GPtrArray) ask = g_ptr_array_new_with_free_func(g_free);
-        VfmTalkTurn turn = {.message = &message, .replies = replies, .ask = ask, .answer = answer, .events = events};
+        VfmTalkTurn turn = {.message = &message,
+                            .replies = replies,
+                            .ask = ask,
+                            .answer = answer,
+                            .events = events,
+                            .found = turns == 0 ? process->found : NULL,
+                            .devices = answered};
 
         outcome.verdict = talk->ops->step(talk, &turn);
-        if (outcome.verdict != VFM_TALK_ASK)
+        if (turn.keep) {
+            g_free(process->keep);
+            process->keep = turn.keep;
+        }
+        g_clear_pointer(&answered, g_free);
+        if (outcome.verdict == VFM_TALK_DEVICES) {
+            answered = devices_answer(process, turn.request);
+            g_free(turn.request);
+            continue;
+        }
+        if (outcome.verdict == VFM_TALK_RESUME)
+            g_ptr_array_add(ask, g_strdup("device_add, of a predecessor"));
+        else if (outcome.verdict != VFM_TALK_ASK)
             break;
         if (turn.note.set)
             process->noted = turn.note.value;
@@ -419,16 +467,27 @@ static void test_helper_mode_takes_devices_over(void **state)
     assert_non_null(strstr(outcome.last_asked, "vfio-user-pci"));
     assert_non_null(strstr(outcome.answer, "\"libvirt-9\""));
     assert_non_null(strstr(outcome.answer, "\"return\": {}"));
+    assert_string_equal(process.plugged, "/run/3.sock hostdev1");
     outcome_clear(&outcome);
     /* What QEMU refuses goes back. */
     qemu.refuses_devices = true;
     expect(&process, &qemu, add, "no");
     assert_string_equal(process.forgotten, "/run/3.sock");
-    g_free(process.forgotten);
-    /* What the helper can't have is refused before QEMU hears of it. */
+    /* What the helper can't have is refused before QEMU hears of it, what can't be kept before the helper does. */
     process.serve_error = "0000:43:00.0 is not viable";
     expect(&process, &qemu, add, "is not viable");
     assert_int_equal(process.refusals, 1);
+    process.serve_error = "";
+    expect(&process, &qemu, add, "did not answer in time");
+    process.adds = 0;
+    expect(
+        &process, &qemu,
+        "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"vfio-pci\",\"host\":\"0000:43:00.0\",\"x-vga\":true}}",
+        "no x-vga");
+    process.gone = true;
+    expect(&process, &qemu, add, "start it again to assign devices");
+    process.gone = false;
+    assert_int_equal(process.adds, 0);
     /* Other devices are QEMU's. */
     expect(&process, &running,
            "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"pc-dimm\",\"id\":\"dimm0\",\"memdev\":\"big\"}}",
@@ -436,6 +495,65 @@ static void test_helper_mode_takes_devices_over(void **state)
     outcome = say(arguments, &process, &running, "{\"execute\":\"vfiomem-query-status\"}");
     assert_non_null(strstr(outcome.answer, "\"owner\":\"helper\""));
     assert_non_null(strstr(outcome.answer, "{\"mappings\":7}"));
+    assert_non_null(strstr(outcome.answer, "\"devices\":\"serving\""));
+    outcome_clear(&outcome);
+    process.gone = true;
+    expect(&process, &running, "{\"execute\":\"vfiomem-query-status\"}", "\"helper-mapping\":null");
+    g_free(process.forgotten);
+    g_free(process.plugged);
+    g_free(process.keep);
+}
+
+/* A worker died in the middle: the device is asked for and plugged once, and the client gets that answer. */
+static void test_helper_mode_goes_on_where_it_was(void **state)
+{
+    static const char add[] = "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"vfio-pci\",\"host\":"
+                              "\"0000:43:00.0\",\"id\":\"hostdev1\"},\"id\":\"libvirt-9\"}";
+    Process process = {.helper = true, .found = "serve"};
+    Qemu qemu = running;
+    Outcome outcome = say(arguments, &process, &qemu, add);
+
+    /* Asked again, which the number tells the other end, and plugged. */
+    assert_int_equal(process.adds, 1);
+    assert_string_equal(process.keep, "plug /run/3.sock");
+    assert_non_null(strstr(outcome.last_asked, "vfio-user-pci"));
+    assert_non_null(strstr(outcome.answer, "\"return\": {}"));
+    outcome_clear(&outcome);
+    /* QEMU was asked: only its answer is waited for. */
+    process.found = process.keep;
+    process.adds = 0;
+    outcome = say(arguments, &process, &qemu, add);
+    assert_string_equal(outcome.last_asked, "device_add, of a predecessor");
+    assert_non_null(strstr(outcome.answer, "\"return\": {}"));
+    assert_string_equal(process.plugged, "/run/3.sock hostdev1");
+    outcome_clear(&outcome);
+    qemu.refuses_devices = true;
+    expect(&process, &qemu, add, "no");
+    assert_string_equal(process.forgotten, "/run/3.sock");
+    assert_int_equal(process.adds, 0);
+    g_free(process.forgotten);
+    g_free(process.plugged);
+    g_free(process.keep);
+}
+
+static void test_a_device_kept_from_dma_shows(void **state)
+{
+    const char *const argv[] = {
+        "-machine",
+        "q35",
+        "-m",
+        "256",
+        "-device",
+        "{\"driver\":\"vfio-user-pci\",\"id\":\"hostdev0\",\"socket\":{\"type\":\"unix\",\"path\":"
+        "\"/run/3.sock\"}}",
+        NULL};
+    Process process = {.helper = true};
+    Qemu qemu = running;
+    Outcome outcome;
+
+    qemu.peripheral = "[{\"name\": \"hostdev0\", \"type\": \"child<vfio-user-pci>\"}]";
+    outcome = say(argv, &process, &qemu, "{\"execute\":\"vfiomem-query-status\"}");
+    assert_non_null(strstr(outcome.answer, "\"host\":\"0000:43:00.0\",\"held\":true,\"lost\":false"));
     outcome_clear(&outcome);
 }
 
@@ -454,6 +572,8 @@ int main(void)
         cmocka_unit_test(test_own_commands_answer),
         cmocka_unit_test(test_a_qemu_that_answers_nonsense_is_survived),
         cmocka_unit_test(test_helper_mode_takes_devices_over),
+        cmocka_unit_test(test_helper_mode_goes_on_where_it_was),
+        cmocka_unit_test(test_a_device_kept_from_dma_shows),
         cmocka_unit_test(test_spreading_keeps_blocks_and_proportion),
     };
 
