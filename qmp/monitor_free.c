@@ -11,6 +11,7 @@ void vfm_status_free(VfmStatus *status)
     g_free(status->backend);
     g_free(status->balloon_policy);
     g_free(status->level);
+    g_free(status->devices);
     g_clear_pointer(&status->inhibitors, g_ptr_array_unref);
     g_clear_pointer(&status->assigned, g_ptr_array_unref);
     g_clear_pointer(&status->memory, g_ptr_array_unref);

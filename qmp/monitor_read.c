@@ -68,10 +68,20 @@ static GPtrArray *read_assigned(JsonArray *array)
     for (guint i = 0; i < count(array); i++) {
         JsonObject *element = vfm_element_object(array, i);
         const char *kind = vfm_member_string(element, "kind"), *address = vfm_member_string(element, "address");
+        const char *host = vfm_member_string(element, "host"); /* of one that the helper serves at @address */
         VfmStatusPair *pair = g_new0(VfmStatusPair, 1);
 
         pair->name = g_strdup(vfm_member_string(element, "id"));
-        pair->what = g_strdup_printf("%s %s", kind ? kind : "?", address ? address : "");
+        pair->what = g_strdup_printf("%s %s%s",
+                                     host   ? "pci"
+                                     : kind ? kind
+                                            : "?",
+                                     host      ? host
+                                     : address ? address
+                                               : "",
+                                     vfm_member_bool(element, "lost") == VFM_ON ? ", lost: the guest has a dead device"
+                                     : vfm_member_bool(element, "held") == VFM_ON ? ", kept from DMA"
+                                                                                  : "");
         g_ptr_array_add(pairs, pair);
     }
     return pairs;
@@ -117,6 +127,7 @@ VfmStatus *vfm_monitor_read_status(const char *reply, GError **error)
     status->backend = g_strdup(vfm_member_string(root, "backend"));
     status->balloon_policy = g_strdup(vfm_member_string(vfm_member_object(root, "policy"), "balloon"));
     status->level = g_strdup(vfm_member_string(helper, "level"));
+    status->devices = g_strdup(vfm_member_string(helper, "devices"));
     status->balloon_present = vfm_member_bool(balloon, "present") == VFM_ON;
     status->balloon_effective = vfm_member_bool(balloon, "effective") == VFM_ON;
     status->balloon_actual = vfm_member_number(balloon, "actual");

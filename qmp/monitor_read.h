@@ -28,6 +28,7 @@ typedef struct {
 
 typedef struct {
     char *domain, *state, *owner, *backend, *balloon_policy, *level;
+    char *devices; /* the process that maps: "serving", "gone"; NULL outside of helper mode */
     bool balloon_present, balloon_effective;
     VfmMaybe balloon_actual;
     uint64_t containers, mappings_used, mappings_full, pinned, memlock_required, boot, restarts, refusals;

@@ -15,6 +15,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct {
     const char *uri, *domain, *interval, *count;
@@ -110,6 +111,9 @@ static void print_status(const VfmTerminal *terminal, const VfmStatus *status)
     printf("  helper    %s; %" G_GUINT64_FORMAT " refusal%s, %" G_GUINT64_FORMAT " restart%s\n",
            g_strcmp0(status->level, "full") == 0 ? "guards this guest" : "only relays, the domain's log says why",
            status->refusals, status->refusals == 1 ? "" : "s", status->restarts, status->restarts == 1 ? "" : "s");
+    if (status->devices && strcmp(status->devices, "gone") == 0)
+        puts("            the process that mapped memory for devices has ended; the domain's log says why. Shut the\n"
+             "            guest down and start it again to give it devices");
 }
 
 /* Asks and prints once. */

@@ -9,6 +9,7 @@
 
 #include "arguments.h"
 #include "guard.h"
+#include "monitor_read.h"
 #include "plan.h"
 #include "reply.h"
 
@@ -548,12 +549,17 @@ static void test_a_device_kept_from_dma_shows(void **state)
         "\"/run/3.sock\"}}",
         NULL};
     Process process = {.helper = true};
+    g_autoptr(VfmStatus) status = NULL;
     Qemu qemu = running;
     Outcome outcome;
 
     qemu.peripheral = "[{\"name\": \"hostdev0\", \"type\": \"child<vfio-user-pci>\"}]";
     outcome = say(argv, &process, &qemu, "{\"execute\":\"vfiomem-query-status\"}");
     assert_non_null(strstr(outcome.answer, "\"host\":\"0000:43:00.0\",\"held\":true,\"lost\":false"));
+    status = vfm_monitor_read_status(outcome.answer, NULL);
+    assert_non_null(status);
+    assert_string_equal(status->devices, "serving");
+    assert_string_equal(((VfmStatusPair *)status->assigned->pdata[0])->what, "pci 0000:43:00.0, kept from DMA");
     outcome_clear(&outcome);
 }
 
