@@ -109,7 +109,12 @@ static bool map_locked(VfmGuestDmaClient *client, const VfmVfuDmaMap *map, int f
         return commit(client, map, NULL, 0, error);
     if (!check_place(dma, map, error))
         return false;
-    work.file = vfm_guest_files_get(dma->files, fd, map->offset + map->size, error);
+    if (map->size > UINT64_MAX - map->offset) {
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_RANGE, "%s: a file of guest memory has no byte 2^64 - 1",
+                    client->name);
+        return false;
+    }
+    work.file = vfm_guest_files_get(dma->files, fd, map->offset + map->size, map->flags & VFM_VFU_DMA_WRITEABLE, error);
     if (!work.file)
         return false;
     if (map->flags & VFM_VFU_DMA_READABLE)

@@ -64,7 +64,10 @@ static VfmGuestFile *file_new(VfmGuestFiles *files, int fd, const struct stat *s
     struct statfs filesystem;
     void *base = mmap(NULL, st->st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 
-    if (base == MAP_FAILED && errno == EACCES)
+    bool writable = base != MAP_FAILED;
+
+    /* Opened, or sealed, for reading only. */
+    if (!writable && (errno == EACCES || errno == EPERM))
         base = mmap(NULL, st->st_size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (base == MAP_FAILED) {
         vfm_set_system_error(error, errno, "mapping %" G_GUINT64_FORMAT " bytes of guest memory into the helper failed",
@@ -80,11 +83,21 @@ static VfmGuestFile *file_new(VfmGuestFiles *files, int fd, const struct stat *s
     file->fd = fd;
     file->size = st->st_size;
     file->base = base;
+    file->writable = writable;
     file->tells_holes = fstatfs(fd, &filesystem) == 0 && filesystem.f_type == TMPFS_MAGIC;
     file->users = 1;
     file->slot = VFM_LEDGER_NONE;
     g_ptr_array_add(files->files, file);
     return file;
+}
+
+/* Files of the kernel's own: a device's BAR under /sys would be mapped like memory. */
+static bool is_made_up(int fd)
+{
+    struct statfs filesystem;
+
+    return fstatfs(fd, &filesystem) < 0 || filesystem.f_type == SYSFS_MAGIC || filesystem.f_type == PROC_SUPER_MAGIC ||
+           filesystem.f_type == DEBUGFS_MAGIC || filesystem.f_type == TRACEFS_MAGIC;
 }
 
 static bool is_memory(int fd, uint64_t size, struct stat *st, GError **error)
@@ -93,7 +106,7 @@ static bool is_memory(int fd, uint64_t size, struct stat *st, GError **error)
         vfm_set_system_error(error, errno, "looking at the descriptor of guest memory failed");
         return false;
     }
-    if (!S_ISREG(st->st_mode)) {
+    if (!S_ISREG(st->st_mode) || is_made_up(fd)) {
         g_set_error(
             error, VFM_INPUT_ERROR, VFM_INPUT_SYNTAX,
             "the descriptor that came for guest memory is no memory file; nothing but memfd, shmem and hugetlbfs "
@@ -109,7 +122,7 @@ static bool is_memory(int fd, uint64_t size, struct stat *st, GError **error)
     return true;
 }
 
-VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, GError **error)
+VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, bool written, GError **error)
 {
     VfmGuestFile *file = NULL;
     struct stat st;
@@ -119,7 +132,7 @@ VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, G
         return NULL;
     for (unsigned i = 0; i < files->files->len; i++) {
         file = files->files->pdata[i];
-        if (file->device == st.st_dev && file->inode == st.st_ino && file->size >= size)
+        if (file->device == st.st_dev && file->inode == st.st_ino && file->size >= size && (file->writable || !written))
             return vfm_guest_file_ref(file);
     }
     own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -130,6 +143,12 @@ VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, G
     file = file_new(files, own, &st, error);
     if (!file) {
         close(own);
+        return NULL;
+    }
+    if (written && !file->writable) {
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_RANGE,
+                    "the guest's memory is to be written by devices, and its descriptor may only be read");
+        vfm_guest_files_put(files, file);
         return NULL;
     }
     if (files->ledger) {

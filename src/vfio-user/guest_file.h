@@ -4,7 +4,8 @@
  *
  * QEMU sends a new descriptor of the same memfd with every DMA map (QEMU
  * hw/vfio-user/container.c); they are told apart by device and inode, and only the first is
- * duplicated. A descriptor is only believed after fstat: a regular file, long enough.
+ * duplicated. A descriptor is only believed after fstat: a regular file, long enough, and none of those that
+ * the kernel makes up. One that may only be read does not stand for one that may be written.
  *
  * With a ledger (dma_ledger.h) the files are noted in there, and a successor takes the descriptors up.
  *
@@ -28,6 +29,7 @@ typedef struct {
     int fd;
     uint64_t size;
     uint8_t *base;
+    bool writable;    /* the descriptor lets it be written */
     bool tells_holes; /* shmem: SEEK_HOLE finds what was punched. hugetlbfs claims that there are none */
     unsigned users;
     uint32_t slot; /* in the ledger; VFM_LEDGER_NONE without one */
@@ -39,9 +41,10 @@ void vfm_guest_files_free(VfmGuestFiles *files);
 /* The same, but the ledger still has them: for a successor that gives up. */
 void vfm_guest_files_abandon(VfmGuestFiles *files);
 
-/* The file behind @fd (borrowed), at least @size bytes long, with a reference. Errors: VFM_INPUT_ERROR if it is
- * no memory file or shorter; VFM_REFUSED_BUDGET if the ledger is full; VFM_SYSTEM_ERROR. */
-VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, GError **error);
+/* The file behind @fd (borrowed), at least @size bytes long, with a reference; one that is to be @written. Errors:
+ * VFM_INPUT_ERROR if it is no memory file, shorter, or may only be read; VFM_REFUSED_BUDGET if the ledger is full;
+ * VFM_SYSTEM_ERROR. */
+VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, bool written, GError **error);
 /* The one that a predecessor noted in @slot, with a reference. Errors: VFM_SYSTEM_ERROR. */
 VfmGuestFile *vfm_guest_files_adopt(VfmGuestFiles *files, uint32_t slot, GError **error);
 VfmGuestFile *vfm_guest_file_ref(VfmGuestFile *file);

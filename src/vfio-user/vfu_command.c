@@ -90,7 +90,10 @@ static bool do_dma_map(VfmVfuTarget *target, const VfmVfuMessage *message, Paylo
         return bad(error, VFM_INPUT_SYNTAX, "a DMA map with %u descriptors", message->n_fds);
     if (map.flags & ~(uint32_t)(VFM_VFU_DMA_READABLE | VFM_VFU_DMA_WRITEABLE))
         return bad(error, VFM_INPUT_UNSUPPORTED, "a DMA map with unknown flags %#x", map.flags);
-    if (map.size == 0 || map.address + (map.size - 1) < map.address || map.offset + (map.size - 1) < map.offset)
+    if (!map.flags)
+        return bad(error, VFM_INPUT_SYNTAX, "a DMA map of memory that is neither read nor written");
+    /* The end of the range in the file must be a number, too: 2^64 would pass for 0. */
+    if (map.size == 0 || map.address + (map.size - 1) < map.address || map.size > UINT64_MAX - map.offset)
         return bad(error, VFM_INPUT_RANGE,
                    "a DMA map of %#" G_GINT64_MODIFIER "x bytes at %#" G_GINT64_MODIFIER "x is empty or wraps",
                    map.size, map.address);

@@ -111,6 +111,8 @@ static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map
     FakeVfuDevice *device = of(vfu);
     bool fails = device->fail_map_at == 0;
 
+    if (device->guest)
+        return vfm_guest_dma_map(device->guest, map, fd, error);
     device->map_fds += fd >= 0;
     if (device->fail_map_at >= 0)
         device->fail_map_at--;
@@ -125,6 +127,8 @@ static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map
 static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uint64_t size, uint64_t *unmapped,
                       GError **error)
 {
+    if (of(vfu)->guest)
+        return vfm_guest_dma_unmap(of(vfu)->guest, address, size, unmapped, error);
     of(vfu)->unmaps++;
     *unmapped = size == UINT64_MAX ? 42 : size;
     return true;
@@ -139,6 +143,7 @@ static void gone(VfmVfuDevice *vfu, const GError *why)
 {
     of(vfu)->gones++;
     of(vfu)->broken_off = why != NULL;
+    g_clear_pointer(&of(vfu)->guest, vfm_guest_dma_leave);
 }
 
 static const VfmVfuDeviceOps fake_ops = {

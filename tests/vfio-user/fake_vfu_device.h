@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "guest_dma.h"
 #include "vfu_session.h"
 
 enum { FAKE_BAR_SIZE = 4096, FAKE_CONFIG_SIZE = 256, FAKE_VECTORS = 4, FAKE_CAP_SIZE = 32 };
@@ -18,9 +19,10 @@ typedef struct {
     GArray *maps; /* of VfmVfuDmaMap */
     unsigned map_fds, unmaps, resets, gones, idles;
     struct vfio_irq_set last_irq;
-    int last_irq_fd; /* of its first descriptor; -2: without descriptors */
-    bool broken_off; /* gone with a reason */
-    int fail_map_at; /* counts down; at 0 the map fails with ENOSPC; negative: never */
+    int last_irq_fd;          /* of its first descriptor; -2: without descriptors */
+    bool broken_off;          /* gone with a reason */
+    VfmGuestDmaClient *guest; /* if set: where DMA goes, until the client is gone */
+    int fail_map_at;          /* counts down; at 0 the map fails with ENOSPC; negative: never */
 } FakeVfuDevice;
 
 FakeVfuDevice *fake_vfu_device_new(void);
