@@ -60,15 +60,20 @@ static volatile uint64_t *reg(Edu *edu, unsigned offset)
     return (volatile uint64_t *)(edu->bar + offset);
 }
 
-static void transfer(Edu *edu, uint64_t source, uint64_t target, size_t size, uint64_t direction)
+static void start(Edu *edu, uint64_t source, uint64_t target, size_t size, uint64_t direction)
 {
-    const struct timespec pause = {.tv_nsec = 2000000};
     g_assert(size > 0 && size <= EDU_BUFFER_SIZE);
 
     *reg(edu, EDU_SOURCE) = source;
     *reg(edu, EDU_TARGET) = target;
     *reg(edu, EDU_COUNT) = size;
     *reg(edu, EDU_COMMAND) = direction | EDU_START;
+}
+
+void edu_wait(Edu *edu)
+{
+    const struct timespec pause = {.tv_nsec = 2000000};
+
     /* The bit clears when the transfer is done, whether or not memory was there. */
     for (unsigned tries = 0; *reg(edu, EDU_COMMAND) & EDU_START; tries++) {
         if (tries > 10000)
@@ -79,12 +84,19 @@ static void transfer(Edu *edu, uint64_t source, uint64_t target, size_t size, ui
 
 void edu_read_memory(Edu *edu, uint64_t iova, size_t size)
 {
-    transfer(edu, iova, EDU_BUFFER, size, 0);
+    start(edu, iova, EDU_BUFFER, size, 0);
+    edu_wait(edu);
+}
+
+void edu_start_writing(Edu *edu, uint64_t iova, size_t size)
+{
+    start(edu, EDU_BUFFER, iova, size, EDU_TO_MEMORY);
 }
 
 void edu_write_memory(Edu *edu, uint64_t iova, size_t size)
 {
-    transfer(edu, EDU_BUFFER, iova, size, EDU_TO_MEMORY);
+    edu_start_writing(edu, iova, size);
+    edu_wait(edu);
 }
 
 void edu_copy(Edu *edu, uint64_t from, uint64_t to, size_t size)

@@ -34,5 +34,9 @@ void edu_close(Edu *edu);
 void edu_read_memory(Edu *edu, uint64_t iova, size_t size);
 void edu_write_memory(Edu *edu, uint64_t iova, size_t size);
 
+/* The same in two steps: the device writes, and we wait for its end. */
+void edu_start_writing(Edu *edu, uint64_t iova, size_t size);
+void edu_wait(Edu *edu);
+
 /* The device copies @size bytes from one IOVA to another, by way of its buffer. */
 void edu_copy(Edu *edu, uint64_t from, uint64_t to, size_t size);
