@@ -24,6 +24,7 @@
 #include "assignment.h"
 #include "backend_record.h"
 #include "error.h"
+#include "seeded.h"
 
 #define PAGE 4096u
 #define UNIT 2048u /* so that there are edges inside pages */
@@ -36,39 +37,15 @@
 typedef enum { EXACT, LIMITED, FAULTY, HOSTILE } Kind;
 static const char *const kind_names[] = {"exact", "limited", "faulty", "hostile"};
 
-static struct {
-    uint64_t seed, steps, step, state;
-    Kind kind;
-    const char *op;
-} run;
-
-static uint64_t random64(void)
-{
-    uint64_t z = run.state += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
+static Steps run;
+static Kind kind_of_world;
 
 static unsigned below(unsigned limit)
 {
-    return (unsigned)(random64() % limit);
+    return steps_below(&run, limit);
 }
 
-static void G_GNUC_NORETURN G_GNUC_PRINTF(1, 2) fail(const char *format, ...)
-{
-    va_list args;
-
-    fprintf(stderr, "seed %" G_GUINT64_FORMAT " step %" G_GUINT64_FORMAT " (%s world, %s): ", run.seed, run.step,
-            kind_names[run.kind], run.op);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fprintf(stderr, "\nreplay: test-engine --seed %" G_GUINT64_FORMAT " --steps %" G_GUINT64_FORMAT "\n", run.seed,
-            run.step + 1);
-    abort();
-}
+#define fail(...) steps_fail(&run, __VA_ARGS__)
 
 /*
  * The world: the engine's objects on one side, the model's plain arrays on the other.
@@ -244,9 +221,10 @@ static void check_missing(const Comparison *comparison, const VfmMapping *mappin
 
         if (left->address > mapping->iova || left->address + left->size < mapping->iova + mapping->size)
             continue;
-        if (left->reason == VFM_LEFT_LOST && run.kind == HOSTILE)
+        if (left->reason == VFM_LEFT_LOST && kind_of_world == HOSTILE)
             return;
-        if (left->reason == VFM_LEFT_FAILED && (mapping->peer || mapping->prot == VFM_PROT_READ) && run.kind != EXACT)
+        if (left->reason == VFM_LEFT_FAILED && (mapping->peer || mapping->prot == VFM_PROT_READ) &&
+            kind_of_world != EXACT)
             return;
     }
     fail("0x%" G_GINT64_MODIFIER "x+0x%" G_GINT64_MODIFIER "x is not mapped and not listed", mapping->iova,
@@ -438,14 +416,14 @@ static void inject(void)
 
         vfm_backend_record_fail(backend, VFM_RECORD_MAP, 0, 0, 0);
         vfm_backend_record_fail(backend, VFM_RECORD_UNMAP, 0, 0, 0);
-        if (run.kind < FAULTY || below(3) || (run.kind == FAULTY && i != victim))
+        if (kind_of_world < FAULTY || below(3) || (kind_of_world == FAULTY && i != victim))
             continue;
-        if (below(run.kind == FAULTY ? 4 : 2) == 0) {
+        if (below(kind_of_world == FAULTY ? 4 : 2) == 0) {
             vfm_backend_record_fail(backend, VFM_RECORD_UNMAP, below(4), 1, EIO);
-            if (run.kind == FAULTY)
+            if (kind_of_world == FAULTY)
                 continue;
         }
-        vfm_backend_record_fail(backend, VFM_RECORD_MAP, below(12), run.kind == FAULTY ? 1 : 1 + below(3),
+        vfm_backend_record_fail(backend, VFM_RECORD_MAP, below(12), kind_of_world == FAULTY ? 1 : 1 + below(3),
                                 errnums[below(4)]);
     }
 }
@@ -462,7 +440,7 @@ static void clear_faults(void)
 
 static void note(bool worked, bool predicted, const GError *error)
 {
-    if (run.kind == EXACT && worked != predicted)
+    if (kind_of_world == EXACT && worked != predicted)
         fail("%s, and it should have been the other way: %s", worked ? "worked" : "failed",
              error ? error->message : "");
     if (!worked && (!error || !error->message[0] || strlen(error->message) < 10))
@@ -661,13 +639,14 @@ static void world_begin(void)
     g_autoptr(GArray) windows = NULL;
 
     memset(&world, 0, sizeof(world));
-    run.kind = (Kind)below(4);
+    kind_of_world = (Kind)below(4);
+    run.kind = kind_names[kind_of_world];
     world.map = vfm_memory_map_new("guest");
     world.inhibit = vfm_inhibit_new();
     world.page_granular = below(2);
     world.no_sharing = below(4) == 0;
     world.no_peer_bars = below(4) == 0;
-    if (run.kind == LIMITED) {
+    if (kind_of_world == LIMITED) {
         world.budget = below(2) ? VFM_SOME(8 + below(80)) : VFM_NONE;
         world.memlock = world.budget.set && below(2) ? VFM_NONE : VFM_SOME((uint64_t)(20 + below(250)) * PAGE);
     }
@@ -726,19 +705,7 @@ int main(int argc, char **argv)
 {
     uint64_t failed = 0, mapped = 0;
 
-    run.seed = (uint64_t)g_get_real_time();
-    run.steps = 1000000;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        uint64_t value = strtoull(argv[i + 1], NULL, 10);
-
-        if (strcmp(argv[i], "--seed") == 0)
-            run.seed = value;
-        else if (strcmp(argv[i], "--steps") == 0)
-            run.steps = value;
-    }
-    printf("seed %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " steps\n", run.seed, run.steps);
-    fflush(stdout);
-    run.state = run.seed;
+    steps_begin(&run, "test-engine", argc, argv);
     for (run.step = 0; run.step < run.steps; run.step++) {
         unsigned kind = below(100);
 

@@ -18,15 +18,10 @@
 
 #include "amount.h"
 #include "plan.h"
+#include "seeded.h"
 
 #define MAX_DEVICES 5
 #define BLOCKS_OF_DEVICE 48
-
-static void fail(uint32_t seed, const char *what)
-{
-    printf("not ok: seed %u: %s\n", seed, what);
-    exit(1);
-}
 
 /* ---- a random domain and host ---- */
 
@@ -247,7 +242,7 @@ static void check_mends(uint32_t seed, VfmDomain *domain, const VfmPlanOptions *
 
     if (!vfm_plan_has_errors(before) && !has(before, "memlock-hotplug") && !has(before, "mapping-budget-headroom") &&
         edits->len)
-        fail(seed, "edits where nothing is wrong");
+        seeds_fail(seed, "edits where nothing is wrong");
     for (guint i = 0; i < edits->len; i++) {
         const VfmEdit *edit = g_ptr_array_index(edits, i);
         const VfmPlanMemory *memory = g_ptr_array_index(before->memory, edit->index);
@@ -255,18 +250,18 @@ static void check_mends(uint32_t seed, VfmDomain *domain, const VfmPlanOptions *
         if (edit->kind == VFM_EDIT_BLOCK && vfm_is_power_of_two(memory->block.value) &&
             memory->block.value >= memory->min_block && memory->block.value <= memory->max_block &&
             edit->value < memory->block.value)
-            fail(seed, "an edit makes a block smaller that works");
+            seeds_fail(seed, "an edit makes a block smaller that works");
     }
     apply(domain, edits);
     after = vfm_plan_new(domain, options);
     again = vfm_plan_edits(after, domain, options);
     if (again->len)
-        fail(seed, "edits are not idempotent");
+        seeds_fail(seed, "edits are not idempotent");
     if (possible && (has(after, "mapping-budget-exceeded") || has(after, "mapping-budget-headroom")))
-        fail(seed, "the budget is exceeded after the edits");
+        seeds_fail(seed, "the budget is exceeded after the edits");
     for (guint i = 0; i < G_N_ELEMENTS(mended) && possible; i++)
         if (has(after, mended[i]))
-            fail(seed, mended[i]);
+            seeds_fail(seed, mended[i]);
 }
 
 static void check_map(uint32_t seed, const VfmPlan *plan, const VfmDomain *domain)
@@ -277,13 +272,13 @@ static void check_map(uint32_t seed, const VfmPlan *plan, const VfmDomain *domai
         const VfmRange *range = &g_array_index(plan->map, VfmRange, i);
 
         if (range->start < end || !range->size)
-            fail(seed, "the map is not ascending and disjoint");
+            seeds_fail(seed, "the map is not ascending and disjoint");
         end = range->start + range->size;
         if (range->kind == VFM_RANGE_RAM)
             ram += range->size;
     }
     if (ram + 256 * VFM_KIB != domain->boot) /* 0xc0000-0xfffff is ROM; no VGA here */
-        fail(seed, "boot memory got lost");
+        seeds_fail(seed, "boot memory got lost");
 }
 
 static void check_one(uint32_t seed)
@@ -316,22 +311,16 @@ static void check_one(uint32_t seed)
     }
     qsort(ours, count, sizeof(*ours), descending);
     if (!possible && count)
-        fail(seed, "we recommend blocks where none are within the budget");
+        seeds_fail(seed, "we recommend blocks where none are within the budget");
     if (possible && memcmp(ours, best, sizeof(ours)) != 0) {
         for (unsigned i = 0; i < MAX_DEVICES; i++)
             printf("    ours %12" G_GUINT64_FORMAT "  best %12" G_GUINT64_FORMAT "\n", ours[i], best[i]);
-        fail(seed, "brute force finds other blocks");
+        seeds_fail(seed, "brute force finds other blocks");
     }
     check_mends(seed, domain, &options, plan);
 }
 
 int main(int argc, char **argv)
 {
-    uint32_t seed = argc > 1 ? (uint32_t)g_ascii_strtoull(argv[1], NULL, 0) : g_random_int();
-    unsigned count = argc > 2 ? (unsigned)atoi(argv[2]) : 5000;
-
-    printf("seed %u, %u domains\n", seed, count);
-    for (unsigned i = 0; i < count; i++)
-        check_one(seed + i);
-    return 0;
+    return seeds_run(argc, argv, 5000, check_one);
 }

@@ -15,12 +15,7 @@
 
 #include "amount.h"
 #include "plan.h"
-
-static void fail(uint32_t seed, const char *what)
-{
-    printf("not ok: seed %u: %s\n", seed, what);
-    exit(1);
-}
+#include "seeded.h"
 
 static uint64_t wild(GRand *rand)
 {
@@ -194,29 +189,23 @@ static void check_one(uint32_t seed)
     g_autoptr(GPtrArray) edits = vfm_plan_edits(plan, domain, &options);
 
     if (!plan->map || !plan->containers || !plan->holds || plan->memory->len != domain->memory_devices->len)
-        fail(seed, "the plan is not whole");
+        seeds_fail(seed, "the plan is not whole");
     if (plan->findings->len != again->findings->len)
-        fail(seed, "two plans of one domain differ");
+        seeds_fail(seed, "two plans of one domain differ");
     for (guint i = 0; i < plan->findings->len; i++) {
         const VfmFinding *a = g_ptr_array_index(plan->findings, i), *b = g_ptr_array_index(again->findings, i);
 
         if (g_strcmp0(a->message, b->message) != 0 || g_strcmp0(a->fix, b->fix) != 0)
-            fail(seed, "two plans of one domain differ");
+            seeds_fail(seed, "two plans of one domain differ");
         if (!a->message[0] || strpbrk(a->message, "\r\n") || (a->fix && !a->fix[0]) || strstr(a->message, "(null)"))
-            fail(seed, a->message);
+            seeds_fail(seed, a->message);
     }
     for (guint i = 0; i < edits->len; i++)
         if (!((const VfmEdit *)g_ptr_array_index(edits, i))->why)
-            fail(seed, "an edit without a reason");
+            seeds_fail(seed, "an edit without a reason");
 }
 
 int main(int argc, char **argv)
 {
-    uint32_t seed = argc > 1 ? (uint32_t)g_ascii_strtoull(argv[1], NULL, 0) : g_random_int();
-    unsigned count = argc > 2 ? (unsigned)atoi(argv[2]) : 20000;
-
-    printf("seed %u, %u domains\n", seed, count);
-    for (unsigned i = 0; i < count; i++)
-        check_one(seed + i);
-    return 0;
+    return seeds_run(argc, argv, 20000, check_one);
 }

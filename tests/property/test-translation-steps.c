@@ -16,6 +16,7 @@
 #include "backend_record.h"
 #include "error.h"
 #include "mapper.h"
+#include "seeded.h"
 #include "translation.h"
 
 #define PAGE 4096u
@@ -28,27 +29,16 @@
 #define CONTAINERS 2
 #define WORLD_STEPS 1500u
 
-static struct {
-    uint64_t seed, steps, step, state;
-    const char *op;
-} run;
+static Steps run;
 
 static unsigned below(unsigned limit)
 {
-    uint64_t z = run.state += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (unsigned)((z ^ (z >> 31)) % limit);
+    return steps_below(&run, limit);
 }
 
 static void G_GNUC_NORETURN fail(const char *what, uint64_t where, const GError *error)
 {
-    fprintf(stderr,
-            "seed %" G_GUINT64_FORMAT " step %" G_GUINT64_FORMAT " (%s): %s, at 0x%" G_GINT64_MODIFIER "x: %s\n"
-            "replay: test-translation-steps --seed %" G_GUINT64_FORMAT " --steps %" G_GUINT64_FORMAT "\n",
-            run.seed, run.step, run.op, what, where, error ? error->message : "", run.seed, run.step + 1);
-    abort();
+    steps_fail(&run, "%s, at 0x%" G_GINT64_MODIFIER "x: %s", what, where, error ? error->message : "");
 }
 
 /* One page of IOVA in the model. */
@@ -419,19 +409,7 @@ static void world_end(void)
 
 int main(int argc, char **argv)
 {
-    run.seed = (uint64_t)g_get_real_time();
-    run.steps = 1000000;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        uint64_t value = strtoull(argv[i + 1], NULL, 10);
-
-        if (strcmp(argv[i], "--seed") == 0)
-            run.seed = value;
-        else if (strcmp(argv[i], "--steps") == 0)
-            run.steps = value;
-    }
-    printf("seed %" G_GUINT64_FORMAT ", %" G_GUINT64_FORMAT " steps\n", run.seed, run.steps);
-    fflush(stdout);
-    run.state = run.seed;
+    steps_begin(&run, "test-translation-steps", argc, argv);
     for (run.step = 0; run.step < run.steps; run.step++) {
         unsigned kind = below(100);
 
