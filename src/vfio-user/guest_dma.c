@@ -140,7 +140,12 @@ bool vfm_guest_dma_map(VfmGuestDmaClient *client, const VfmVfuDmaMap *map, int f
     return done;
 }
 
-/* The pieces in start..last that nobody has, unless they may linger. */
+static bool must_go(const VfmDmaPiece *piece, bool linger)
+{
+    return piece->users == 0 && !(linger && vfm_dma_piece_may_linger(piece));
+}
+
+/* The pieces in start..last that nobody has and that must not linger, into @doomed. */
 static void collect(VfmGuestDma *dma, uint64_t start, uint64_t last, GPtrArray *doomed, bool linger)
 {
     for (GTreeNode *node = vfm_dma_first_ending_from(dma->pieces, start); node; node = g_tree_node_next(node)) {
@@ -148,13 +153,13 @@ static void collect(VfmGuestDma *dma, uint64_t start, uint64_t last, GPtrArray *
 
         if (piece->start > last)
             break;
-        if (piece->users == 0 && !(linger && vfm_dma_piece_may_linger(piece)))
+        if (must_go(piece, linger))
             g_ptr_array_add(doomed, piece);
     }
 }
 
-/* The client no longer has @map, which is freed: lets go of its pieces. */
-static void let_go_of(VfmGuestDmaClient *client, VfmDmaMap *map)
+/* The client no longer has @map, which is freed: lets go of its pieces, collects those that must go. */
+static void let_go_of(VfmGuestDmaClient *client, VfmDmaMap *map, GPtrArray *doomed, bool linger)
 {
     VfmGuestDma *dma = client->dma;
 
@@ -170,6 +175,8 @@ static void let_go_of(VfmGuestDmaClient *client, VfmDmaMap *map)
             if (piece->start > map->last)
                 break;
             vfm_dma_piece_let_go(dma, piece);
+            if (must_go(piece, linger))
+                g_ptr_array_add(doomed, piece);
         }
         vfm_guest_files_put(dma->files, map->file);
     }
@@ -229,18 +236,13 @@ static bool unmap_locked(VfmGuestDmaClient *client, uint64_t start, uint64_t las
         *unmapped += map->last - map->start + 1;
     }
     repeated = decide(client, unmapped);
-    for (unsigned i = 0; i < gone->len; i++) {
-        VfmDmaMap *map = gone->pdata[i];
-        uint64_t map_start = map->start, map_last = map->last;
-        bool skipped = !map->file;
-
-        let_go_of(client, map);
-        if (!skipped && !repeated)
-            collect(client->dma, map_start, map_last, doomed, linger);
-    }
-    /* A predecessor let go of some maps already, and may have failed to unmap what was theirs. */
-    if (repeated)
+    for (unsigned i = 0; i < gone->len; i++)
+        let_go_of(client, gone->pdata[i], doomed, linger);
+    if (repeated) {
+        /* A predecessor let go of some maps already, and may have failed to unmap what was theirs. */
+        g_ptr_array_set_size(doomed, 0);
         collect(client->dma, start, last, doomed, linger);
+    }
     done = vfm_dma_drop(client->dma, doomed, error);
     g_cond_broadcast(&client->dma->released);
     return done;

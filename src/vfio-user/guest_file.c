@@ -100,19 +100,23 @@ static bool is_made_up(int fd)
            filesystem.f_type == DEBUGFS_MAGIC || filesystem.f_type == TRACEFS_MAGIC;
 }
 
+static bool no_memory(GError **error)
+{
+    g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_SYNTAX,
+                "the descriptor that came for guest memory is no memory file; nothing but memfd, shmem and hugetlbfs "
+                "can be mapped");
+    return false;
+}
+
+/* What can be told without asking for its filesystem. */
 static bool is_memory(int fd, uint64_t size, struct stat *st, GError **error)
 {
     if (fstat(fd, st) < 0) {
         vfm_set_system_error(error, errno, "looking at the descriptor of guest memory failed");
         return false;
     }
-    if (!S_ISREG(st->st_mode) || is_made_up(fd)) {
-        g_set_error(
-            error, VFM_INPUT_ERROR, VFM_INPUT_SYNTAX,
-            "the descriptor that came for guest memory is no memory file; nothing but memfd, shmem and hugetlbfs "
-            "can be mapped");
-        return false;
-    }
+    if (!S_ISREG(st->st_mode))
+        return no_memory(error);
     if (st->st_size < 0 || (uint64_t)st->st_size < size) {
         g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_RANGE,
                     "the file of guest memory has %" G_GUINT64_FORMAT " bytes, %" G_GUINT64_FORMAT " are to be mapped",
@@ -134,6 +138,10 @@ VfmGuestFile *vfm_guest_files_get(VfmGuestFiles *files, int fd, uint64_t size, b
         file = files->files->pdata[i];
         if (file->device == st.st_dev && file->inode == st.st_ino && file->size >= size && (file->writable || !written))
             return vfm_guest_file_ref(file);
+    }
+    if (is_made_up(fd)) {
+        no_memory(error);
+        return NULL;
     }
     own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (own < 0) {
