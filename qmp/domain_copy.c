@@ -51,13 +51,7 @@ VfmDomain *vfm_domain_copy_frame(const VfmDomain *domain)
         to->model_name = g_strdup(from->model_name);
     }
     copy->launch_security = g_strdup(domain->launch_security);
-    copy->policy.present = domain->policy.present;
-    copy->policy.owner = domain->policy.owner;
-    copy->policy.backend = domain->policy.backend;
-    copy->policy.required = domain->policy.required;
-    copy->policy.budget_mappings = domain->policy.budget_mappings;
-    copy->policy.budget_headroom = domain->policy.budget_headroom;
-    copy->policy.balloon = domain->policy.balloon;
+    vfm_policy_copy(&copy->policy, &domain->policy);
     return copy;
 }
 

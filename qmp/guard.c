@@ -100,7 +100,6 @@ VfmTalker *vfm_guard_new(char *const *argv, const char *arch, const VfmPolicy *p
                          const VfmGuardHost *process)
 {
     VfmGuard *guard = g_new0(VfmGuard, 1);
-    VfmPolicy *own;
 
     guard->talker.open = guard_open;
     guard->arguments = vfm_qemu_arguments_read(argv);
@@ -108,14 +107,7 @@ VfmTalker *vfm_guard_new(char *const *argv, const char *arch, const VfmPolicy *p
     guard->process = *process;
     guard->arguments->domain->arch = arch_of(arch);
     guard->arguments->domain->arch_name = g_strdup(arch);
-    own = &guard->arguments->domain->policy;
-    own->present = policy->present;
-    own->owner = policy->owner;
-    own->backend = policy->backend;
-    own->required = policy->required;
-    own->balloon = policy->balloon;
-    own->budget_mappings = policy->budget_mappings;
-    own->budget_headroom = policy->budget_headroom;
+    vfm_policy_copy(&guard->arguments->domain->policy, policy);
     return &guard->talker;
 }
 

@@ -40,6 +40,17 @@ static void hugepage_clear(gpointer data)
     g_free(page->nodeset);
 }
 
+void vfm_policy_copy(VfmPolicy *to, const VfmPolicy *from)
+{
+    GArray *windows = to->windows;
+
+    *to = *from;
+    to->windows = windows;
+    g_array_set_size(windows, 0);
+    if (from->windows)
+        g_array_append_vals(windows, from->windows->data, from->windows->len);
+}
+
 VfmDomain *vfm_domain_new(void)
 {
     VfmDomain *domain = g_new0(VfmDomain, 1);

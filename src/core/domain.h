@@ -183,6 +183,9 @@ typedef struct {
     unsigned line, mapping_line, budget_line, balloon_line, resize_line;
 } VfmPolicy;
 
+/* Makes @to, a domain's, say what @from says; @from->windows may be NULL. */
+void vfm_policy_copy(VfmPolicy *to, const VfmPolicy *from);
+
 typedef struct {
     char *name;   /* "" if the input has none */
     char *uuid;   /* NULL if none */

@@ -53,6 +53,39 @@ static void test_system_errors_spell_errno_out(void **state)
     assert_string_equal(error->message, "map of boot RAM: Cannot allocate memory");
 }
 
+/* A policy that is carried on whole: what is forgotten here would silently not be kept at run time. */
+static void test_policy_copy(void **state)
+{
+    g_autoptr(VfmDomain) domain = vfm_domain_new();
+    VfmWindow windows[] = {{.start = 0, .size = 4096}, {.start = 1 << 20, .size = 8192}};
+    VfmPolicy from = {.present = true,
+                      .owner = VFM_OWNER_HELPER,
+                      .backend = VFM_BACKEND_IOMMUFD,
+                      .required = true,
+                      .budget_mappings = VFM_SOME(100),
+                      .budget_headroom = VFM_SOME(7),
+                      .balloon = VFM_BALLOON_PASS,
+                      .windows = g_array_new(FALSE, FALSE, sizeof(VfmWindow)),
+                      .resize_present = true,
+                      .resize_max = VFM_SOME(1 << 30)};
+    GArray *own = domain->policy.windows;
+
+    g_array_append_vals(from.windows, windows, 2);
+    for (unsigned again = 0; again < 2; again++) {
+        vfm_policy_copy(&domain->policy, &from);
+        assert_ptr_equal(domain->policy.windows, own);
+        assert_int_equal(own->len, 2);
+        assert_memory_equal(own->data, windows, sizeof(windows));
+        assert_int_equal(domain->policy.owner, VFM_OWNER_HELPER);
+        assert_int_equal(domain->policy.budget_headroom.value, 7);
+        assert_true(domain->policy.required && domain->policy.resize_max.set);
+    }
+    g_array_unref(from.windows);
+    from.windows = NULL;
+    vfm_policy_copy(&domain->policy, &from);
+    assert_int_equal(own->len, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -60,6 +93,7 @@ int main(void)
         cmocka_unit_test(test_findings_sort_by_severity_line_and_id),
         cmocka_unit_test(test_host_finds_the_group_of_a_device),
         cmocka_unit_test(test_system_errors_spell_errno_out),
+        cmocka_unit_test(test_policy_copy),
     };
 
     return cmocka_run_group_tests_name("domain", tests, NULL, NULL);
