@@ -194,8 +194,8 @@ tell_guest() {
     pipe=/run/$1.$(guest_pid "$1").in || { echo "$1 does not run"; return 1; }
     if [ ! -p "$pipe" ]; then
         mkfifo "$pipe"
-        # Open for both, so that it has no end.
-        socat -u - "UNIX-CONNECT:/run/$1.serial" <> "$pipe" > /dev/null 2>&1 &
+        # Open for both, so that it has no end. What the guest says must be read, or its serial port stops.
+        socat - "UNIX-CONNECT:/run/$1.serial" <> "$pipe" > /dev/null 2>&1 &
     fi
     timeout 20 bash -c 'printf "%s\n" "$2" > "$1"' - "$pipe" "$2" || { echo "no console of $1"; return 1; }
 }
