@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "devices_control.h"
+#include "devices_sandbox.h"
 #include "log.h"
 #include "policy_text.h"
 
@@ -156,6 +157,8 @@ int main(int argc, char **argv)
              g_strerror(errno));
         return 1;
     }
+    if (!vfm_devices_sandbox_enter(&error))
+        vfm_log("the sandbox of vfiomem-helper-devices is incomplete: %s", error->message);
     server = vfm_device_server_new(&(VfmDeviceServerOptions){.folder = options.folder,
                                                              .qemu_pid = options.qemu_pid,
                                                              .policy = &policy,

@@ -2,14 +2,7 @@
 #include "sandbox.h"
 
 #include "error.h"
-
-#include <errno.h>
-#include <linux/capability.h>
-#include <seccomp.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "sandbox_parts.h"
 
 /* clang-format off */
 static const int allowed[] = {
@@ -30,41 +23,25 @@ static const int allowed[] = {
 };
 /* clang-format on */
 
-static int drop_capabilities(void)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}, {0}};
-
-    return syscall(SYS_capset, &header, none) < 0 ? errno : 0;
-}
-
 static int load_filter(void)
 {
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int status = filter ? 0 : -ENOMEM;
+    scmp_filter_ctx filter = vfm_sandbox_filter();
+    int status = filter ? vfm_sandbox_allow(filter, allowed, G_N_ELEMENTS(allowed)) : 0;
 
-    for (size_t i = 0; !status && i < G_N_ELEMENTS(allowed); i++)
-        status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-    if (!status)
-        status = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    if (!status)
-        status =
-            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    if (!status)
-        status = seccomp_load(filter);
-    seccomp_release(filter);
-    return -status;
+    if (filter && !status)
+        status = vfm_sandbox_allow_memory(filter);
+    return vfm_sandbox_load(filter, status);
 }
 
 bool vfm_sandbox_enter(GError **error)
 {
-    int status;
+    int status = vfm_sandbox_seal();
 
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {
-        vfm_set_system_error(error, errno, "give up privileges");
+    if (status) {
+        vfm_set_system_error(error, status, "give up privileges");
         return false;
     }
-    status = drop_capabilities();
+    status = vfm_sandbox_keep_capabilities(0);
     if (status) {
         vfm_set_system_error(error, status, "give up capabilities");
         return false;

@@ -3,8 +3,8 @@
  * serve-fake SOCKET [--refuse] [--budget N] [--fail-map N] - a vfio-user server for QEMU to talk to, without VFIO.
  *
  * The device is one in memory (fake_vfu_device.h), the mapping a record, everything between is the real server. Each
- * connection is served until it ends; all share one set of mappings. Whenever a client falls silent, and when it goes,
- * a line tells what is mapped: idle|gone clients=N pieces=N bytes=N lingering=N skipped=N pinned=N
+ * connection is served until it ends; all share one set of mappings. It is in the sandbox of vfiomem-helper-devices.
+ * Whenever a client falls silent, and when it goes, a line tells what is mapped: idle|gone clients=N pieces=N bytes=N lingering=N skipped=N pinned=N
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "backend_record.h"
+#include "devices_sandbox.h"
 #include "fake_vfu_device.h"
 #include "guest_dma.h"
 
@@ -153,6 +154,8 @@ int main(int argc, char **argv)
     if (!vfm_container_attach(container, &attached, NULL, NULL))
         return 1;
     served_by_device = g_hash_table_new(NULL, NULL);
+    if (!vfm_devices_sandbox_enter(NULL))
+        return 1;
     puts("listening");
     fflush(stdout);
     for (;;) {
