@@ -69,7 +69,8 @@ VfmGuestDma *vfm_guest_dma_new(VfmContainer *container, const GArray *windows);
  * nothing is mapped any more. An empty ledger is a beginning, and @container an ordinary one.
  *
  * NULL and @error if it can't be: then everything has to end, as what is mapped is not what should be. Errors:
- * VFM_SYSTEM_ERROR, and those of vfm_guest_dma_map(). Can be killed and done again like everything else.
+ * VFM_REFUSED_STATE if the kernel counts other mappings; VFM_SYSTEM_ERROR; those of vfm_guest_dma_map(). Can be killed
+ * and done again like everything else.
  *
  * Next, in this order: vfm_guest_dma_rejoin() for each client that goes on, vfm_guest_dma_disown(), then the messages
  * that were being carried out, again.

@@ -186,6 +186,9 @@ static bool read_all(Picture *picture, GError **error)
         if (!cover_client(dma->waiting->pdata[i], error))
             return false;
     drop_unclaimed(dma);
+    /* Where the kernel counts, it has the last word: a mapping that we do not know of must not go on. */
+    if (vfm_container_devices(dma->container) > 0 && !vfm_container_verify(dma->container, error))
+        return false;
     for (unsigned i = 0; i < picture->files->len; i++)
         vfm_guest_files_put(dma->files, picture->files->pdata[i]);
     return true;

@@ -124,23 +124,27 @@ static bool write_bus_master(VfmPciDevice *device, GError **error)
     return config_access(device, true, PCI_COMMAND, &command, sizeof(command), error);
 }
 
+static void tell_held(VfmPciDevice *device)
+{
+    const VfmIovaRange *first = &failed(device)->ranges[0];
+
+    tell(device, VFM_PCI_HELD,
+         "kept from DMA: guest memory %#" G_GINT64_MODIFIER "x-%#" G_GINT64_MODIFIER
+         "x could not be mapped for it, and QEMU goes on without",
+         first->start, first->last);
+}
+
 /* The guest is about to use the device: see "Half-mapped devices" in pci_device.h. */
 static bool before_use(VfmPciDevice *device, GError **error)
 {
-    const VfmIovaRange *first;
-
     if (failed(device)->count == 0 || is_held(device))
         return true;
-    first = &failed(device)->ranges[0];
     store(&device->state->held, HELD);
     if (!write_bus_master(device, error)) {
         store(&device->state->held, FREE);
         return false;
     }
-    tell(device, VFM_PCI_HELD,
-         "kept from DMA: guest memory %#" G_GINT64_MODIFIER "x-%#" G_GINT64_MODIFIER
-         "x could not be mapped for it, and QEMU goes on without",
-         first->start, first->last);
+    tell_held(device);
     return true;
 }
 
@@ -348,11 +352,9 @@ static void idle(VfmVfuDevice *vfu)
     vfm_guest_dma_settle(of(vfu)->dma);
 }
 
-static void gone(VfmVfuDevice *vfu, const GError *why)
+/* No interrupt into descriptors of a QEMU that is gone, no DMA into memory that is let go of. */
+static void silence(VfmPciDevice *device)
 {
-    VfmPciDevice *device = of(vfu);
-
-    /* Silence first: no interrupt into descriptors of a QEMU that is gone, no DMA into memory that is let go of. */
     store(&device->state->guest_bus_master, false);
     write_bus_master(device, NULL);
     for (uint32_t i = 0; i < device->info.num_irqs; i++) {
@@ -363,6 +365,13 @@ static void gone(VfmVfuDevice *vfu, const GError *why)
     }
     if (device->info.flags & VFIO_DEVICE_FLAGS_RESET)
         ioctl(device->fd, VFIO_DEVICE_RESET);
+}
+
+static void gone(VfmVfuDevice *vfu, const GError *why)
+{
+    VfmPciDevice *device = of(vfu);
+
+    silence(device);
     g_clear_pointer(&device->client, vfm_guest_dma_leave);
     if (why)
         tell(device, VFM_PCI_LOST, "its connection to QEMU ended: %s", why->message);
@@ -445,11 +454,24 @@ VfmPciDevice *vfm_pci_device_resume(const char *name, int fd, VfmGuestDma *dma, 
     if (!device->client && !join(device, error))
         return NULL;
     /* The predecessor may have decided and not yet done it. */
-    if (state->held == HELD && !write_bus_master(device, error))
-        return NULL;
-    if (state->held == RELEASING || (state->held == HELD && failed(device)->count == 0))
+    if (state->held == RELEASING || (state->held == HELD && failed(device)->count == 0)) {
         release(device);
+    } else if (state->held == HELD) {
+        if (!write_bus_master(device, error))
+            return NULL;
+        /* Perhaps for the first time: the predecessor may have died before it could. */
+        tell_held(device);
+    }
     return g_steal_pointer(&device);
+}
+
+bool vfm_pci_device_silence(const char *name, int fd, GError **error)
+{
+    g_autoptr(VfmPciDevice) device = make(name, fd, NULL, NULL, NULL, NULL, error);
+
+    if (device)
+        silence(device);
+    return device != NULL;
 }
 
 void vfm_pci_device_free(VfmPciDevice *device)

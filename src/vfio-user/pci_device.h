@@ -55,7 +55,8 @@ typedef enum {
     VFM_PCI_LOST      /* its client broke the connection: the guest has it no more */
 } VfmPciNotice;
 
-/* What happened, and one line of it for a person. From the session's thread. */
+/* What happened, and one line of it for a person. From the session's thread, or the one
+ * that resumes the device: what a predecessor had told may then be told again. */
 typedef void (*VfmPciDeviceNotice)(VfmPciNotice kind, const char *device, const char *text, gpointer data);
 
 /* @name ("0000:01:00.0", copied), its descriptor @fd and the guest's @dma are borrowed, and so is @state, which is made
@@ -68,6 +69,10 @@ VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, Vfm
  * left already, anew). The guest notices nothing. Errors: the same. */
 VfmPciDevice *vfm_pci_device_resume(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceState *state,
                                     VfmPciDeviceNotice notice, gpointer data, GError **error);
+
+/* Ends the device's DMA and interrupts and resets it: for one that can't be resumed. QEMU may hold its descriptor, so
+ * that closing ours would not stop it. Errors: as vfm_pci_device_new(). */
+bool vfm_pci_device_silence(const char *name, int fd, GError **error);
 
 /* After its session was freed. */
 void vfm_pci_device_free(VfmPciDevice *device);

@@ -261,6 +261,15 @@ static void assert_faults(Scene *scene, Edu *edu, uint64_t block, int pattern)
     assert_int_not_equal(scene->vmem_cpu[block * BLOCK], pattern);
 }
 
+/* Whether the device reaches memory that is mapped. */
+static void assert_master(Scene *scene, Edu *edu, bool master, int pattern)
+{
+    memset(scene->vmem_cpu, 0, COPY);
+    memset(scene->ram_cpu, pattern, COPY);
+    edu_copy(edu, 0, HIGH, COPY);
+    assert_int_equal(scene->vmem_cpu[0], master ? pattern : 0);
+}
+
 /* --- DMA goes on */
 
 static void map_and_die(Scene *scene)
@@ -369,6 +378,9 @@ static void devices_of_one_group(void **state)
     assert_true(vfm_container_detach(scene->container, one, NULL));
     edu_open(&edu, scene->note->holds[1].device_fd);
     assert_reached(scene, &edu, 0, 0x21);
+    /* As if the successor could not go on: the device reaches nothing, although memory is mapped. */
+    assert_true(vfm_pci_device_silence(two, scene->note->holds[1].device_fd, NULL));
+    assert_master(scene, &edu, false, 0x22);
     edu_close(&edu);
     vfm_guest_dma_disown(scene->dma); /* its client never comes again */
     assert_int_equal(pinned(scene), 0);
@@ -539,15 +551,6 @@ static void be_held_and_die(Scene *scene)
     g_assert(command_of(device) & PCI_COMMAND_MASTER); /* what the guest sees */
     g_assert(vfm_pci_device_held(device));
     linger(scene);
-}
-
-/* Whether the device reaches memory, by its word and by the command register that nobody veils. */
-static void assert_master(Scene *scene, Edu *edu, bool master, int pattern)
-{
-    memset(scene->vmem_cpu, 0, COPY);
-    memset(scene->ram_cpu, pattern, COPY);
-    edu_copy(edu, 0, HIGH, COPY);
-    assert_int_equal(scene->vmem_cpu[0], master ? pattern : 0);
 }
 
 static void held_device_stays_held(void **state)
