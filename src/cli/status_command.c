@@ -66,7 +66,7 @@ static void print_pairs(const VfmTerminal *terminal, const char *title, const ch
 static void print_budgets(const VfmStatus *status)
 {
     g_autofree char *pinned = vfm_size_text(status->pinned);
-    g_autofree char *limit = vfm_maybe_size_text(status->memlock_limit, "no limit");
+    g_autofree char *limit = vfm_maybe_size_text(status->memlock_limit, "");
 
     if (status->containers == 0) {
         puts("  nothing is assigned, so nothing is mapped or pinned");
@@ -82,7 +82,7 @@ static void print_budgets(const VfmStatus *status)
     }
     printf(", %" G_GUINT64_FORMAT " at full size, in %" G_GUINT64_FORMAT " container%s\n", status->mappings_full,
            status->containers, status->containers == 1 ? "" : "s");
-    printf("  pinned    %s, QEMU may lock %s\n", pinned, limit);
+    printf("  pinned    %s; locked memory %s%s\n", pinned, *limit ? "is limited to " : "has no limit", limit);
 }
 
 static const char *owner_text(const char *owner)
