@@ -39,6 +39,8 @@ static int run(const char *command, const VfmMendOptions *options, char **operan
     if (!inputs || !vfm_negotiator_init(&negotiator, &options->host, &options->input, command, &terminal, &error) ||
         !vfm_negotiator_set_emulator(&negotiator, options->emulator, &error))
         return vfm_command_error(&terminal, command, error);
+    if (!inputs->list->len)
+        vfm_complain(&terminal, command, "that libvirt has no domains"); /* --all: not wrong, but not to be silent on */
     for (guint i = 0; i < inputs->list->len; i++) {
         const VfmInput *input = g_ptr_array_index(inputs->list, i);
         int one;

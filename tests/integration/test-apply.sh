@@ -10,6 +10,7 @@ fake_device 0000:41:00.0 7
 fake_device 0000:42:00.0 8 0x020000
 fake_function 0000:42:10.0 9 0000:42:00.0
 daemon_start
+check "define --all of nothing says so" says 'has no domains' "$vfiomem" define --all
 
 # --- install-hook: the daemon runs and knows no hook yet
 check "install-hook tells what it would do" says 'would make /etc/libvirt/hooks/qemu.d/50-vfiomem' \
