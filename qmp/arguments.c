@@ -77,7 +77,7 @@ static VfmSwitch switch_of(const VfmDeviceArg *arg, const char *key)
     return arg && vfm_device_arg_switch(arg, key, &value, NULL) ? value : VFM_ABSENT;
 }
 
-static void add_assigned(VfmDomain *domain, const VfmDeviceArg *arg, int kind)
+static VfmAssigned *add_assigned(VfmDomain *domain, const VfmDeviceArg *arg, int kind)
 {
     const char *host = vfm_device_arg_get(arg, "host"), *sysfs = vfm_device_arg_get(arg, "sysfsdev");
     g_autofree char *base = sysfs ? g_path_get_basename(sysfs) : NULL;
@@ -95,6 +95,7 @@ static void add_assigned(VfmDomain *domain, const VfmDeviceArg *arg, int kind)
     assigned->balloon_allowed = switch_of(arg, "x-balloon-allowed");
     if (assigned->kind == VFM_ASSIGNED_MDEV)
         assigned->model = g_strdup(vfm_device_arg_get(arg, "driver"));
+    return assigned;
 }
 
 static void add_memory(VfmDomain *domain, GHashTable *backends, const VfmDeviceArg *arg, int model)
@@ -285,7 +286,7 @@ static void read_name(VfmQemuArguments *arguments, const VfmDeviceArg *arg)
 static void read_netdev(VfmQemuArguments *arguments, const VfmDeviceArg *arg)
 {
     if (g_strcmp0(vfm_device_arg_get(arg, "type"), "vhost-vdpa") == 0)
-        add_assigned(arguments->domain, arg, VFM_ASSIGNED_VDPA);
+        add_assigned(arguments->domain, arg, VFM_ASSIGNED_VDPA)->via = VFM_VIA_INTERFACE;
 }
 
 static void read_blockdev(VfmQemuArguments *arguments, const VfmDeviceArg *arg)

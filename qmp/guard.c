@@ -9,6 +9,17 @@
 static const VfmRule *const rule_lists[] = {vfm_balloon_rules, vfm_device_rules, vfm_resize_rules, vfm_migration_rules,
                                             vfm_command_rules};
 
+static void add_remembered(VfmCheck *check)
+{
+    const VfmGuardHost *process = &check->guard->process;
+    const char *id, *address;
+    VfmAssignedKind kind;
+
+    for (unsigned i = 0; process->remembered && i < VFM_GUARD_REMEMBERED; i++)
+        if (process->remembered(process->data, i, &kind, &id, &address))
+            vfm_picture_add_back_end(check->picture, kind, id, address);
+}
+
 /* Gets the picture together, in one turn or two. Returns whether it is complete. */
 static bool look(VfmCheck *check, VfmTalkTurn *turn)
 {
@@ -16,9 +27,10 @@ static bool look(VfmCheck *check, VfmTalkTurn *turn)
         vfm_picture_ask(turn->ask);
     } else if (check->turn == 1) {
         check->picture = vfm_picture_new(check->guard->arguments, turn->replies);
-        vfm_picture_ask_addresses(check->picture, turn->ask);
+        add_remembered(check);
+        vfm_picture_ask_more(check->picture, turn->ask);
     } else {
-        vfm_picture_set_addresses(check->picture, turn->replies);
+        vfm_picture_set_more(check->picture, turn->replies);
     }
     check->turn++;
     return turn->ask->len == 0;

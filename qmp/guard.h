@@ -33,6 +33,8 @@ typedef struct {
     bool lost;           /* dead for the guest */
 } VfmGuardServed;
 
+enum { VFM_GUARD_REMEMBERED = 32 };
+
 typedef struct {
     VfmBalloonPolicy (*balloon)(void *data);
     void (*set_balloon)(void *data, VfmBalloonPolicy policy);
@@ -45,6 +47,11 @@ typedef struct {
     void (*facts)(void *data, VfmGuardFacts *facts);
     /* VFM_VERSION of QEMU as it greeted, 0 if it did not say. */
     unsigned (*qemu_version)(void *data);
+    /* A back end was asked of QEMU that shows nowhere as what it is: a vhost-vdpa netdev, an NVMe node. Known ones are
+     * known again in later workers; whether they still exist is asked each time. NULL: nothing is remembered. */
+    void (*remember)(void *data, VfmAssignedKind kind, const char *id, const char *address);
+    /* Entry @index of what was remembered; false: none (there may be further ones below VFM_GUARD_REMEMBERED). */
+    bool (*remembered)(void *data, unsigned index, VfmAssignedKind *kind, const char **id, const char **address);
     /* What follows is NULL outside of helper mode. */
     /* The host's address of the device that device_add's @arguments name, to be freed; NULL without @error: QEMU shall
      * have the command as it came, it is no device of the host's PCI. */

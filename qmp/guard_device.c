@@ -255,15 +255,21 @@ static bool device_matters(VfmGuard *guard, JsonObject *arguments)
     return kind == VFM_QEMU_ASSIGNED || kind == VFM_QEMU_MEMORY || kind == VFM_QEMU_BALLOON;
 }
 
+/* Of a back end that will be QEMU's, nothing QMP asks for tells what it is: so it is remembered. */
 static VfmTalkVerdict decide_back_end(VfmCheck *check, VfmTalkTurn *turn, VfmAssignedKind kind, VfmAssignedVia via,
-                                      const char *address)
+                                      const char *id, const char *address)
 {
+    const VfmGuardHost *process = &check->guard->process;
     g_autoptr(VfmPlan) before = vfm_check_plan(check);
     VfmMaybe limit = vfm_check_limit(check, before);
     VfmAssigned *assigned = vfm_domain_add_assigned(check->picture->domain, kind, via);
+    VfmTalkVerdict verdict;
 
     assigned->address = g_strdup(address);
-    return judge(check, turn, before, limit);
+    verdict = judge(check, turn, before, limit);
+    if (verdict == VFM_TALK_FORWARD && process->remember && vfm_picture_can_ask(id))
+        process->remember(process->data, kind, id, address);
+    return verdict;
 }
 
 static bool netdev_matters(VfmGuard *guard, JsonObject *arguments)
@@ -273,18 +279,34 @@ static bool netdev_matters(VfmGuard *guard, JsonObject *arguments)
 
 static VfmTalkVerdict decide_netdev(VfmCheck *check, VfmTalkTurn *turn)
 {
-    return decide_back_end(check, turn, VFM_ASSIGNED_VDPA, VFM_VIA_INTERFACE,
+    return decide_back_end(check, turn, VFM_ASSIGNED_VDPA, VFM_VIA_INTERFACE, vfm_member_string(check->arguments, "id"),
                            vfm_member_string(check->arguments, "vhostdev"));
+}
+
+/* The NVMe node in a tree of nodes that are made together; it lives as long as the one at the top. */
+static JsonObject *find_nvme(JsonObject *node, unsigned depth)
+{
+    g_autoptr(GList) members = NULL;
+    JsonObject *found = NULL;
+
+    if (!node || depth > 32 || g_strcmp0(vfm_member_string(node, "driver"), "nvme") == 0)
+        return depth > 32 ? NULL : node;
+    members = json_object_get_members(node);
+    for (GList *member = members; member && !found; member = member->next)
+        found = find_nvme(vfm_member_object(node, member->data), depth + 1);
+    return found;
 }
 
 static bool blockdev_matters(VfmGuard *guard, JsonObject *arguments)
 {
-    return g_strcmp0(vfm_member_string(arguments, "driver"), "nvme") == 0;
+    return find_nvme(arguments, 0) != NULL;
 }
 
 static VfmTalkVerdict decide_blockdev(VfmCheck *check, VfmTalkTurn *turn)
 {
-    return decide_back_end(check, turn, VFM_ASSIGNED_NVME, VFM_VIA_DISK, vfm_member_string(check->arguments, "device"));
+    return decide_back_end(check, turn, VFM_ASSIGNED_NVME, VFM_VIA_DISK,
+                           vfm_member_string(check->arguments, "node-name"),
+                           vfm_member_string(find_nvme(check->arguments, 0), "device"));
 }
 
 static bool object_matters(VfmGuard *guard, JsonObject *arguments)

@@ -121,7 +121,7 @@ static const VfmAssigned *known_assigned(const VfmQemuArguments *arguments, cons
     for (guint i = 0; i < arguments->domain->assigned->len; i++) {
         const VfmAssigned *assigned = g_ptr_array_index(arguments->domain->assigned, i);
 
-        if (assigned->alias && strcmp(assigned->alias, id) == 0)
+        if (assigned->via == VFM_VIA_HOSTDEV && assigned->alias && strcmp(assigned->alias, id) == 0)
             return assigned;
     }
     return NULL;
@@ -158,16 +158,25 @@ static void add_peripheral(VfmPicture *picture, const VfmQemuArguments *argument
     }
 }
 
+/* What QEMU takes for an id (util/id.c): nothing that would be more than one word of a monitor's command. */
+bool vfm_picture_can_ask(const char *id)
+{
+    return id && g_ascii_isalpha(*id) && id[strspn(id, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "-._")] == '\0';
+}
+
 /* Assigned devices that cannot be asked for: those without an id, network and block back ends. */
 static void add_hidden(VfmPicture *picture, const VfmQemuArguments *arguments, bool all)
 {
     for (guint i = 0; i < arguments->domain->assigned->len; i++) {
         const VfmAssigned *assigned = g_ptr_array_index(arguments->domain->assigned, i);
-        bool listed = assigned->alias && (assigned->kind == VFM_ASSIGNED_PCI || assigned->kind == VFM_ASSIGNED_MDEV ||
-                                          assigned->kind == VFM_ASSIGNED_USER);
+        bool listed = assigned->alias && assigned->via == VFM_VIA_HOSTDEV;
 
-        if (all || !listed)
-            vfm_domain_copy_assigned(picture->domain, assigned);
+        if (all || !listed) {
+            VfmAssigned *copy = vfm_domain_copy_assigned(picture->domain, assigned);
+
+            if (copy->via != VFM_VIA_HOSTDEV && vfm_picture_can_ask(copy->alias))
+                g_ptr_array_add(picture->hidden, copy);
+        }
     }
 }
 
@@ -223,6 +232,7 @@ VfmPicture *vfm_picture_new(const VfmQemuArguments *arguments, const GPtrArray *
     g_array_set_clear_func(picture->memory, memory_clear);
     picture->sizes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     picture->unnamed = g_ptr_array_new_with_free_func(g_free);
+    picture->hidden = g_ptr_array_new();
     g_assert(replies->len == ASK_COUNT);
     read_memory(picture, arguments, replies->pdata[ASK_MEMORY]);
     read_peripheral(picture, arguments, replies->pdata[ASK_PERIPHERAL]);
@@ -243,32 +253,118 @@ void vfm_picture_free(VfmPicture *picture)
     g_array_unref(picture->memory);
     g_hash_table_unref(picture->sizes);
     g_ptr_array_unref(picture->unnamed);
+    g_ptr_array_unref(picture->hidden);
     g_free(picture->status);
     g_free(picture);
 }
 
-void vfm_picture_ask_addresses(const VfmPicture *picture, GPtrArray *ask)
+void vfm_picture_add_back_end(VfmPicture *picture, VfmAssignedKind kind, const char *id, const char *address)
 {
-    for (guint i = 0; i < picture->unnamed->len; i++)
-        g_ptr_array_add(ask, g_strdup_printf("\"execute\": \"qom-get\", \"arguments\": {\"path\": \"" PERIPHERAL
-                                             "/%s\", \"property\": \"host\"}",
-                                             (const char *)picture->unnamed->pdata[i]));
+    VfmAssigned *assigned;
+
+    for (guint i = 0; i < picture->hidden->len; i++) {
+        const VfmAssigned *known = picture->hidden->pdata[i];
+
+        if (known->kind == kind && strcmp(known->alias, id) == 0)
+            return;
+    }
+    assigned =
+        vfm_domain_add_assigned(picture->domain, kind, kind == VFM_ASSIGNED_NVME ? VFM_VIA_DISK : VFM_VIA_INTERFACE);
+    assigned->alias = g_strdup(id);
+    assigned->address = g_strdup(address);
+    g_ptr_array_add(picture->hidden, assigned);
 }
 
-void vfm_picture_set_addresses(VfmPicture *picture, const GPtrArray *replies)
+static VfmAssigned *assigned_as(const VfmPicture *picture, const char *id)
 {
-    for (guint i = 0; i < picture->unnamed->len && i < replies->len; i++) {
-        g_autoptr(JsonNode) node = vfm_answer_value(replies->pdata[i]);
+    for (guint k = 0; k < picture->domain->assigned->len; k++) {
+        VfmAssigned *assigned = g_ptr_array_index(picture->domain->assigned, k);
 
-        if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_STRING)
+        if (assigned->via == VFM_VIA_HOSTDEV && g_strcmp0(assigned->alias, id) == 0)
+            return assigned;
+    }
+    return NULL;
+}
+
+static char *monitor_command(const char *command, const char *argument)
+{
+    return g_strdup_printf("\"execute\": \"human-monitor-command\", \"arguments\": {\"command-line\": \"%s%s\"}",
+                           command, argument);
+}
+
+void vfm_picture_ask_more(const VfmPicture *picture, GPtrArray *ask)
+{
+    for (guint i = 0; i < picture->unnamed->len; i++) {
+        const char *id = picture->unnamed->pdata[i];
+        const VfmAssigned *assigned = assigned_as(picture, id);
+
+        g_ptr_array_add(ask,
+                        g_strdup_printf("\"execute\": \"qom-get\", \"arguments\": {\"path\": \"" PERIPHERAL
+                                        "/%s\", \"property\": \"%s\"}",
+                                        id, assigned && assigned->kind == VFM_ASSIGNED_VDPA ? "vhostdev" : "host"));
+    }
+    for (guint i = 0; i < picture->hidden->len; i++) {
+        const VfmAssigned *assigned = picture->hidden->pdata[i];
+
+        /* One node, not all of them: the answer stays short (block/monitor/block-hmp-cmds.c). */
+        g_ptr_array_add(ask, assigned->kind == VFM_ASSIGNED_NVME ? monitor_command("info block -n ", assigned->alias)
+                                                                 : monitor_command("info network", ""));
+    }
+}
+
+static void set_address(VfmPicture *picture, const char *id, const char *reply)
+{
+    g_autoptr(JsonNode) node = vfm_answer_value(reply);
+    VfmAssigned *assigned;
+
+    if (!node || !JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_STRING)
+        return;
+    assigned = assigned_as(picture, id);
+    if (assigned && !assigned->address)
+        assigned->address = json_node_dup_string(node);
+}
+
+/* "net0: index=0,type=vhost-vdpa,..." at the begin of a line, or behind "\ " below its device (net/net.c); "node0: "
+ * and so on. */
+static bool lists(const char *text, const VfmAssigned *assigned)
+{
+    g_autofree char *name = g_strdup_printf("%s: ", assigned->alias);
+
+    for (const char *at = text; (at = strstr(at, name)); at++) {
+        const char *line = at;
+
+        while (line > text && line[-1] != '\n' && line[-1] != ' ' && line[-1] != '\\')
+            line--;
+        if (line != at)
             continue;
-        for (guint k = 0; k < picture->domain->assigned->len; k++) {
-            VfmAssigned *assigned = g_ptr_array_index(picture->domain->assigned, k);
+        if (assigned->kind == VFM_ASSIGNED_NVME || g_str_has_prefix(at + strlen(name), "index=")) {
+            g_autofree char *rest = g_strndup(at, strcspn(at, "\r\n"));
 
-            if (g_strcmp0(assigned->alias, picture->unnamed->pdata[i]) == 0 && !assigned->address)
-                assigned->address = json_node_dup_string(node);
+            if (assigned->kind == VFM_ASSIGNED_NVME || strstr(rest, ",type=vhost-vdpa"))
+                return true;
         }
     }
+    return false;
+}
+
+static bool is_gone(const VfmAssigned *assigned, const char *reply)
+{
+    g_autoptr(JsonNode) node = vfm_answer_value(reply);
+
+    return node && JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING &&
+           !lists(json_node_get_string(node), assigned);
+}
+
+void vfm_picture_set_more(VfmPicture *picture, const GPtrArray *replies)
+{
+    guint i = 0;
+
+    for (guint k = 0; k < picture->unnamed->len && i < replies->len; k++, i++)
+        set_address(picture, picture->unnamed->pdata[k], replies->pdata[i]);
+    for (guint k = 0; k < picture->hidden->len && i < replies->len; k++, i++)
+        if (is_gone(picture->hidden->pdata[k], replies->pdata[i]))
+            g_ptr_array_remove(picture->domain->assigned, picture->hidden->pdata[k]);
+    g_ptr_array_set_size(picture->hidden, 0);
 }
 
 VfmMaybe vfm_picture_backend_size(const VfmPicture *picture, const VfmQemuArguments *arguments, const char *id)

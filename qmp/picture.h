@@ -27,6 +27,7 @@ typedef struct {
     char *status;       /* of query-status: "running", "prelaunch", ... */
     GHashTable *sizes;  /* backend id -> uint64_t*: bytes, of backends the arguments do not know */
     GPtrArray *unnamed; /* char*: ids of assigned devices whose host address has to be asked for */
+    GPtrArray *hidden;  /* VfmAssigned* of the domain: back ends of which has to be asked whether they are there */
 } VfmPicture;
 
 /* What to ask QEMU first: appends members of commands (talk.h) to @ask. */
@@ -37,9 +38,17 @@ void vfm_picture_ask(GPtrArray *ask);
 VfmPicture *vfm_picture_new(const VfmQemuArguments *arguments, const GPtrArray *replies);
 void vfm_picture_free(VfmPicture *picture);
 
-/* For devices that were plugged in later: asks for their host addresses; appends nothing if there are none. */
-void vfm_picture_ask_addresses(const VfmPicture *picture, GPtrArray *ask);
-void vfm_picture_set_addresses(VfmPicture *picture, const GPtrArray *replies);
+/* Whether QEMU can be asked for a back end of this id: it is one as QEMU takes it. NULL is none. */
+bool vfm_picture_can_ask(const char *id);
+
+/* A vhost-vdpa netdev or an NVMe node that the arguments do not know, because it was plugged in later. */
+void vfm_picture_add_back_end(VfmPicture *picture, VfmAssignedKind kind, const char *id, const char *address);
+
+/* Asks for host addresses of devices that were plugged in later, and whether back ends are still there, which no
+ * command of QMP's own tells; appends nothing if there are none. */
+void vfm_picture_ask_more(const VfmPicture *picture, GPtrArray *ask);
+/* Back ends that are gone leave the domain. What QEMU does not answer counts as still there. */
+void vfm_picture_set_more(VfmPicture *picture, const GPtrArray *replies);
 
 /* Bytes of a memory backend, known from anywhere. */
 VfmMaybe vfm_picture_backend_size(const VfmPicture *picture, const VfmQemuArguments *arguments, const char *id);

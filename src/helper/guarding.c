@@ -17,6 +17,8 @@
 /* Refusals that are written to the log; what is refused more often says nothing new. */
 #define LOGGED_REFUSALS 100
 
+G_STATIC_ASSERT((unsigned)VFM_GUARD_REMEMBERED == VFM_BACK_ENDS_MAX);
+
 typedef struct {
     VfmJournal *journal;
     int limits;          /* /proc/PID/limits of QEMU, -1: not readable */
@@ -100,6 +102,44 @@ static unsigned get_version(void *data)
     return VFM_VERSION(parts[0], parts[1], parts[2]);
 }
 
+static void remember(void *data, VfmAssignedKind kind, const char *id, const char *address)
+{
+    VfmJournal *journal = ((Process *)data)->journal;
+    const VfmJournalState *state = vfm_journal_state(journal);
+    unsigned entry = state->back_end_next % VFM_BACK_ENDS_MAX;
+    VfmJournalState *next;
+
+    for (unsigned i = 0; i < VFM_BACK_ENDS_MAX; i++)
+        if (state->back_ends >> i & 1 && strcmp(journal->shared->back_ends[i].id, id) == 0 &&
+            journal->shared->back_ends[i].kind == kind)
+            entry = i;
+    /* It does not count while it is written. */
+    next = vfm_journal_begin(journal);
+    next->back_ends &= ~(1u << entry);
+    vfm_journal_commit(journal);
+    journal->shared->back_ends[entry].kind = kind;
+    g_strlcpy(journal->shared->back_ends[entry].id, id, sizeof(journal->shared->back_ends[entry].id));
+    g_strlcpy(journal->shared->back_ends[entry].address, address ? address : "",
+              sizeof(journal->shared->back_ends[entry].address));
+    next = vfm_journal_begin(journal);
+    next->back_ends |= 1u << entry;
+    next->back_end_next += entry == next->back_end_next % VFM_BACK_ENDS_MAX;
+    vfm_journal_commit(journal);
+}
+
+static bool remembered(void *data, unsigned index, VfmAssignedKind *kind, const char **id, const char **address)
+{
+    VfmJournal *journal = ((Process *)data)->journal;
+    const VfmBackEnd *back_end = &journal->shared->back_ends[index];
+
+    if (index >= VFM_BACK_ENDS_MAX || !(vfm_journal_state(journal)->back_ends >> index & 1))
+        return false;
+    *kind = (VfmAssignedKind)back_end->kind;
+    *id = back_end->id;
+    *address = *back_end->address ? back_end->address : NULL;
+    return true;
+}
+
 static char *host_address(void *data, const char *arguments, GError **error)
 {
     g_autoptr(VfmDeviceArg) arg = vfm_device_arg_parse(arguments, "driver", NULL);
@@ -164,6 +204,8 @@ VfmTalker *vfm_guarding_new(VfmJournal *journal, void *data)
                          .refused = count_refusal,
                          .facts = get_facts,
                          .qemu_version = get_version,
+                         .remember = remember,
+                         .remembered = remembered,
                          .data = process};
     VfmHost *machine = vfm_host_read("/", &error);
 

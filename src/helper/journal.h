@@ -52,6 +52,8 @@ typedef enum {
 /* Devices of one guest that are remembered; of more, events are told but nothing is kept. */
 #define VFM_DEVICES_MAX 256u
 #define VFM_CHECKPOINT_MAX 256u
+/* Back ends that were plugged in later; of more, the oldest are forgotten. */
+#define VFM_BACK_ENDS_MAX 32u
 #define VFM_KEPT_MAX 2048u
 
 typedef struct {
@@ -90,10 +92,12 @@ typedef struct {
     uint32_t own_next;
     uint32_t drained_at; /* when own_first gets here, all answers to former clients are gone */
     uint32_t greeting_length;
-    uint32_t clients;  /* so far */
-    uint8_t balloon;   /* VfmBalloonPolicy in force */
-    uint64_t noted;    /* VfmTalkTurn.note */
-    uint64_t refusals; /* of the guard */
+    uint32_t clients;       /* so far */
+    uint8_t balloon;        /* VfmBalloonPolicy in force */
+    uint64_t noted;         /* VfmTalkTurn.note */
+    uint64_t refusals;      /* of the guard */
+    uint32_t back_ends;     /* entries of VfmShared.back_ends that count, bit by bit */
+    uint32_t back_end_next; /* which is written next */
 
     /* The process that maps: helper mode only. */
     bool devices_ended;
@@ -123,6 +127,13 @@ typedef struct {
     VfmTransfer transfer;
 } VfmOp;
 
+/* A network or block back end that inhibits discards. */
+typedef struct {
+    uint32_t kind; /* VfmAssignedKind */
+    char id[64];
+    char address[192];
+} VfmBackEnd;
+
 /* What is shared. Fixed addresses: worker and supervisor are clones of one process. */
 typedef struct {
     volatile uint32_t active; /* index of the state that counts */
@@ -136,6 +147,7 @@ typedef struct {
     VfmFdRing closing;
     char greeting[VFM_GREETING_MAX];
     VfmDeviceEntry devices[VFM_DEVICES_MAX]; /* written before the state says that an entry counts */
+    VfmBackEnd back_ends[VFM_BACK_ENDS_MAX];
     char checkpoints[2][VFM_CHECKPOINT_MAX];
     char kept[VFM_KEPT_MAX];
 } VfmShared;

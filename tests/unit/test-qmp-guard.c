@@ -26,6 +26,7 @@ typedef struct {
     char *forgotten;         /* socket QEMU did not take */
     char *plugged;           /* socket and id of a device it took */
     unsigned adds;
+    char *remembered;  /* kind, id and address of a back end */
     const char *found; /* a checkpoint at the begin */
     char *keep;        /* the last checkpoint */
 } Process;
@@ -66,6 +67,22 @@ static unsigned version(void *data)
     return VFM_VERSION(7, 2, 22);
 }
 
+static void remember(void *data, VfmAssignedKind kind, const char *id, const char *address)
+{
+    g_free(((Process *)data)->remembered);
+    ((Process *)data)->remembered = g_strdup_printf("%s %s %s", vfm_assigned_kind_name(kind), id, address);
+}
+
+static bool remembered(void *data, unsigned index, VfmAssignedKind *kind, const char **id, const char **address)
+{
+    const char *text = ((Process *)data)->remembered;
+
+    *kind = text && g_str_has_prefix(text, "nvme") ? VFM_ASSIGNED_NVME : VFM_ASSIGNED_VDPA;
+    *id = *kind == VFM_ASSIGNED_NVME ? "n0" : "net1";
+    *address = *kind == VFM_ASSIGNED_NVME ? "0000:05:00.0" : "/dev/vhost-vdpa-1";
+    return text && index == 3;
+}
+
 static char *host_address(void *data, const char *text, GError **error)
 {
     return strstr(text, "vfio-pci") ? g_strdup("0000:43:00.0") : NULL;
@@ -95,6 +112,7 @@ static bool served(void *data, const char *id, const char *socket, VfmGuardServe
 typedef struct {
     const char *status, *peripheral, *memory, *memdev, *balloon;
     bool refuses_devices;
+    const char *network, *node; /* "info network", "info block -n" */
 } Qemu;
 
 static const Qemu running = {
@@ -135,6 +153,8 @@ static char *answer_to(const Qemu *qemu, const char *question)
                  {"qom-list", qemu->peripheral},
                  {"query-memdev", qemu->memdev},
                  {"\"host\"", "\"0000:42:00.0\""},
+                 {"\"info network\"", qemu->network},
+                 {"\"info block -n n0\"", qemu->node},
                  {"query-commands", "[{\"name\": \"stop\"}]"},
                  {"qom-set", "{}"},
                  {"device_add", qemu->refuses_devices ? NULL : "{}"}};
@@ -189,6 +209,8 @@ static Outcome say(const char *const *argv, Process *process, const Qemu *qemu, 
                          .refused = refused,
                          .facts = facts,
                          .qemu_version = version,
+                         .remember = remember,
+                         .remembered = remembered,
                          .host_address = process->helper ? host_address : NULL,
                          .replace_device = process->helper ? replace_device : NULL,
                          .plugged = process->helper ? plugged : NULL,
@@ -390,6 +412,89 @@ static void test_plugging_what_would_kill_the_guest_is_refused(void **state)
            "discard-conflict");
 }
 
+/* Neither shows in QEMU as what it is: they are remembered, and asked for by name. */
+static void test_back_ends_plugged_later_inhibit_until_they_are_gone(void **state)
+{
+    const char *const without[] = {"-machine", "q35", "-m", "256", "-device", "virtio-balloon-pci,id=balloon0", NULL};
+    static const char balloon[] = "{\"execute\":\"balloon\",\"arguments\":{\"value\":104857600}}";
+    Process process = {.balloon = VFM_BALLOON_REFUSE};
+    Qemu qemu = running;
+    Outcome outcome;
+
+    qemu.peripheral = "[]";
+    qemu.memory = "[]";
+    outcome = say(without, &process, &qemu,
+                  "{\"execute\":\"netdev_add\",\"arguments\":{\"type\":\"vhost-vdpa\",\"id\":\"net1\",\"vhostdev\":"
+                  "\"/dev/vhost-vdpa-1\"}}");
+    assert_int_equal(outcome.verdict, VFM_TALK_FORWARD);
+    assert_string_equal(process.remembered, "vdpa net1 /dev/vhost-vdpa-1");
+    outcome_clear(&outcome);
+    qemu.network = "\"hub 0\\r\\n \\\\ h0\\r\\nnic1: index=0,type=nic,model=virtio-net-pci\\r\\n "
+                   "\\\\ net1: index=0,type=vhost-vdpa,\\r\\n\"";
+    outcome = say(without, &process, &qemu, balloon);
+    assert_int_equal(outcome.verdict, VFM_TALK_ANSWER);
+    assert_non_null(strstr(outcome.answer, "vhost-vdpa-1"));
+    outcome_clear(&outcome);
+    /* Gone, or its id is another's now. */
+    qemu.network = "\"xnet1: index=0,type=vhost-vdpa\\r\\nnet1: index=0,type=user,net=10.0.2.0\\r\\n\"";
+    outcome = say(without, &process, &qemu, balloon);
+    assert_int_equal(outcome.verdict, VFM_TALK_FORWARD);
+    outcome_clear(&outcome);
+    /* A QEMU without a human monitor: it was there, so it counts. */
+    qemu.network = NULL;
+    outcome = say(without, &process, &qemu, balloon);
+    assert_int_equal(outcome.verdict, VFM_TALK_ANSWER);
+    outcome_clear(&outcome);
+
+    outcome = say(without, &process, &qemu,
+                  "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"raw\",\"node-name\":\"n0\",\"file\":{"
+                  "\"driver\":\"nvme\",\"device\":\"0000:05:00.0\",\"namespace\":1}}}");
+    assert_int_equal(outcome.verdict, VFM_TALK_FORWARD);
+    assert_string_equal(process.remembered, "nvme n0 0000:05:00.0");
+    outcome_clear(&outcome);
+    qemu.node = "\"\\r\\nn0: json:{} (raw)\\r\\n    Cache mode:       writeback\\r\\n\"";
+    outcome = say(without, &process, &qemu, balloon);
+    assert_int_equal(outcome.verdict, VFM_TALK_ANSWER);
+    assert_non_null(strstr(outcome.answer, "0000:05:00.0"));
+    outcome_clear(&outcome);
+    qemu.node = "\"\"";
+    outcome = say(without, &process, &qemu, balloon);
+    assert_int_equal(outcome.verdict, VFM_TALK_FORWARD);
+    outcome_clear(&outcome);
+    /* What QEMU would not take for an id is not asked for. */
+    g_clear_pointer(&process.remembered, g_free);
+    outcome = say(without, &process, &qemu,
+                  "{\"execute\":\"blockdev-add\",\"arguments\":{\"driver\":\"nvme\",\"node-name\":\"n0 -v\"}}");
+    assert_null(process.remembered);
+    outcome_clear(&outcome);
+}
+
+/* The same of those that were there at the start. */
+static void test_back_ends_of_the_start_can_leave(void **state)
+{
+    const char *const with[] = {
+        "-machine", "q35",
+        "-m",       "256",
+        "-device",  "virtio-balloon-pci,id=balloon0",
+        "-netdev",  "{\"type\":\"vhost-vdpa\",\"id\":\"net1\",\"vhostdev\":\"/dev/vhost-vdpa-1\"}",
+        NULL};
+    static const char balloon[] = "{\"execute\":\"balloon\",\"arguments\":{\"value\":104857600}}";
+    Process process = {.balloon = VFM_BALLOON_REFUSE};
+    Qemu qemu = running;
+    Outcome outcome;
+
+    qemu.peripheral = "[]";
+    qemu.memory = "[]";
+    qemu.network = "\"net1: index=0,type=vhost-vdpa,\\r\\n\"";
+    outcome = say(with, &process, &qemu, balloon);
+    assert_int_equal(outcome.verdict, VFM_TALK_ANSWER);
+    outcome_clear(&outcome);
+    qemu.network = "\"\"";
+    outcome = say(with, &process, &qemu, balloon);
+    assert_int_equal(outcome.verdict, VFM_TALK_FORWARD);
+    outcome_clear(&outcome);
+}
+
 static void test_post_copy_is_refused_while_pinned(void **state)
 {
     Process process = {0};
@@ -425,8 +530,9 @@ static void test_own_commands_answer(void **state)
 
 static void test_a_qemu_that_answers_nonsense_is_survived(void **state)
 {
-    const Qemu odd = {"7", "{\"a\": 1}", "[3, {\"type\": 4}, {\"type\": \"virtio-mem\"}]", NULL, "[]", false};
-    const Qemu mute = {NULL, NULL, NULL, NULL, NULL, false};
+    const Qemu odd = {"7",  "{\"a\": 1}", "[3, {\"type\": 4}, {\"type\": \"virtio-mem\"}]", NULL, "[]", false,
+                      NULL, NULL};
+    const Qemu mute = {NULL, NULL, NULL, NULL, NULL, false, NULL, NULL};
     Process process = {0};
 
     expect(&process, &odd, "{\"execute\":\"vfiomem-query-status\"}", "\"return\"");
@@ -574,6 +680,8 @@ int main(void)
         cmocka_unit_test(test_policy_resize_moves_virtio_mem),
         cmocka_unit_test(test_requested_sizes_are_checked),
         cmocka_unit_test(test_plugging_what_would_kill_the_guest_is_refused),
+        cmocka_unit_test(test_back_ends_plugged_later_inhibit_until_they_are_gone),
+        cmocka_unit_test(test_back_ends_of_the_start_can_leave),
         cmocka_unit_test(test_post_copy_is_refused_while_pinned),
         cmocka_unit_test(test_own_commands_answer),
         cmocka_unit_test(test_a_qemu_that_answers_nonsense_is_survived),
