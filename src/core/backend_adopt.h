@@ -7,7 +7,8 @@
  * anything in the kernel. What was being attached or detached at the time is not
  * adopted: its descriptors are closed (before adopting), which undoes it.
  *
- * What the kernel does with mappings whose maker is dead (read in Linux 6.1, 6.12; the last two tried in tests/lab):
+ * What the kernel does with mappings whose maker is dead (Linux drivers/vfio/vfio_iommu_type1.c and
+ * drivers/iommu/iommufd/pages.c; tried on 6.1 and 6.12 in tests/lab):
  * - They stand, and so do the pins, until they are unmapped or the last descriptor is closed. Any process that has the
  *   descriptor can unmap them. type1 before Linux 6.0 let only the mapper: there adopting is refused.
  * - type1 charged the memory to the dead process, so it now counts for nobody. VFIO_UPDATE_VADDR moves a

@@ -33,6 +33,7 @@ typedef struct {
     GArray *devices;       /* of Type1Device */
     VfmMaybe max_mappings; /* of the present context; not set: no limit, or no context */
     bool update_vaddr;     /* adopted, and the kernel can move mappings to another process */
+    uint64_t claimable;    /* bytes this process may still lock by that */
 } Type1;
 
 static Type1Group *find_group(Type1 *self, dev_t node)
@@ -360,6 +361,11 @@ static bool type1_claim(VfmBackend *backend, const VfmMapping *mapping)
 
     if (!self->update_vaddr || mapping->peer)
         return false;
+    /* Once its address is taken away it must get one, or nothing can be attached any more (EBUSY): so the kernel must
+     * have no reason to refuse. */
+    if (mapping->size > self->claimable)
+        return false;
+    self->claimable -= mapping->size;
     if (ioctl(self->container_fd, VFIO_IOMMU_MAP_DMA, &here) == 0)
         return true;
     struct vfio_iommu_type1_dma_unmap away = {
@@ -455,6 +461,8 @@ VfmBackend *vfm_backend_type1_adopt(const VfmBackendHold *hold, GError **error)
     Type1 *self = make(hold->fd);
     if (hold->limited)
         self->max_mappings = VFM_SOME(hold->max_mappings);
+    VfmMaybe limit = vfm_memlock_limit();
+    self->claimable = limit.set ? limit.value : UINT64_MAX;
     self->update_vaddr = ioctl(hold->fd, VFIO_CHECK_EXTENSION, VFIO_UPDATE_VADDR) > 0;
     return &self->base;
 }

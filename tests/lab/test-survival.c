@@ -508,6 +508,32 @@ static void limit_of_locked_memory(void **state)
     end(scene);
 }
 
+/* A successor with less: what the kernel would not charge to it stays as it is, and counts all the same. */
+static void lower_limit(void **state)
+{
+    Scene *scene = *state;
+    pid_t pid = start(scene, map_within_limit);
+    VfmGuestDmaClient *client;
+    GError *error = NULL;
+
+    wait_until_ready(scene);
+    kill_it(pid);
+    kernel_limit_locked(20 * MIB);
+    adopt(scene, place_device(0, false), NULL);
+    client = vfm_guest_dma_rejoin(scene->dma, "one");
+    assert_int_equal(pinned(scene), 24 * MIB);
+    assert_in_range(kernel_locked(), 0, 20 * MIB);
+    assert_false(map_at(scene, client, HIGH + 8 * BLOCK, BLOCK, &error));
+    assert_true(g_error_matches(error, VFM_REFUSED, VFM_REFUSED_MEMLOCK));
+    g_clear_error(&error);
+    attach(scene, place_device(1, false));
+    unmap(scene, client, HIGH, 4 * BLOCK);
+    must_map(scene, client, HIGH + 8 * BLOCK, BLOCK);
+    kernel_limit_locked(UINT64_MAX);
+    vfm_guest_dma_leave(client);
+    end(scene);
+}
+
 /* --- a device that is kept from DMA stays so */
 
 static VfmPciDevice *device_of(Scene *scene, bool resume)
@@ -590,11 +616,8 @@ static void held_device_stays_held(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(dma_goes_on),
-        TEST(devices_of_one_group),
-        TEST(many_deaths),
-        TEST(limit_of_locked_memory),
-        TEST(held_device_stays_held),
+        TEST(dma_goes_on), TEST(devices_of_one_group),   TEST(many_deaths), TEST(limit_of_locked_memory),
+        TEST(lower_limit), TEST(held_device_stays_held),
     };
 
     return cmocka_run_group_tests_name(place_is_iommufd() ? "survival on iommufd" : "survival on type1", tests, NULL,
