@@ -67,9 +67,10 @@ typedef struct {
 
 /* Shared with the children: what a session keeps of its messages. */
 typedef struct {
-    int64_t countdown; /* steps until death; 0: never */
-    uint64_t steps;    /* so far */
-    unsigned done;     /* messages whose answer is kept */
+    int64_t countdown;         /* steps until death; 0: never */
+    uint64_t steps;            /* so far */
+    unsigned done;             /* messages whose answer is kept */
+    unsigned done_by[CLIENTS]; /* where each client has a thread and a script of its own */
     Answer answers[MAX_OPS];
 } Control;
 
@@ -78,7 +79,8 @@ typedef struct {
     unsigned prot;
 } Page;
 
-typedef struct {
+typedef struct Scene {
+    void (*live)(struct Scene *scene, bool recover_only);
     const Op *script;
     const GArray *windows;
     Control *control;
@@ -355,7 +357,7 @@ static bool run(Scene *scene, uint64_t death, bool recover_only)
     scene->control->steps = 0;
     pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
     if (pid == 0) {
-        live(scene, recover_only);
+        scene->live(scene, recover_only);
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -461,12 +463,11 @@ static int file_new(const char *name, bool full, uint64_t *inode)
     return fd;
 }
 
-static void kill_everywhere(const Op *script, const GArray *windows)
+static Scene *scene_new(const Op *script, const GArray *windows)
 {
     Scene *scene = g_new0(Scene, 1);
-    g_autofree Page *killed = g_new(Page, PAGES);
-    uint64_t death;
 
+    scene->live = live;
     scene->script = script;
     scene->windows = windows;
     scene->control =
@@ -476,6 +477,24 @@ static void kill_everywhere(const Op *script, const GArray *windows)
     scene->files[VMEM] = file_new("vmem", false, &scene->inodes[VMEM]);
     scene->first_free = dup(scene->files[RAM]);
     close(scene->first_free);
+    return scene;
+}
+
+static void scene_free(Scene *scene)
+{
+    vfm_dma_ledger_free(scene->ledger);
+    shared_kernel_free(scene->kernel);
+    munmap(scene->control, sizeof(Control));
+    close(scene->files[RAM]);
+    close(scene->files[VMEM]);
+    g_free(scene);
+}
+
+static void kill_everywhere(const Op *script, const GArray *windows)
+{
+    Scene *scene = scene_new(script, windows);
+    g_autofree Page *killed = g_new(Page, PAGES);
+    uint64_t death;
 
     begin(scene);
     assert_false(run(scene, 0, false));
@@ -507,12 +526,7 @@ static void kill_everywhere(const Op *script, const GArray *windows)
     }
     check_over(scene);
     print_message("killed at every %d. of %" G_GUINT64_FORMAT " steps\n", STRIDE, scene->control->steps);
-    vfm_dma_ledger_free(scene->ledger);
-    shared_kernel_free(scene->kernel);
-    munmap(scene->control, sizeof(Control));
-    close(scene->files[RAM]);
-    close(scene->files[VMEM]);
-    g_free(scene);
+    scene_free(scene);
 }
 
 /* Firmware that moves windows about while two devices watch. */
@@ -618,6 +632,108 @@ static void test_windows(void **state)
     vfm_ranges_add(windows, 3 * MIB, 4 * MIB - 1);
     vfm_ranges_add(windows, 6 * MIB, 12 * MIB - 1);
     kill_everywhere(script, windows);
+}
+
+/* --- two devices at once */
+
+typedef struct {
+    Scene *scene;
+    VfmGuestDma *dma;
+    unsigned client;
+} Session;
+
+/* Both devices are told the same, each by its own connection: the one that is ahead waits for the other to let go. */
+static const Op told[] = {
+    {MAP, 0, 0, 0xa0000, RAM, 0, 3},
+    {MAP, 0, 0xfe000, 4 * MIB, RAM, 0xfe000, 3},
+    {MAP, 0, HIGH, HIGH + 2 * MIB, VMEM, 0, 3},
+    {MAP, 0, HIGH + 2 * MIB, HIGH + 4 * MIB, VMEM, 2 * MIB, 3},
+    {UNMAP, 0, 0xfe000, 4 * MIB, NONE, 0, 0},
+    {MAP, 0, 0xfe000, 0xff000, RAM, 0xfe000, 1},
+    {MAP, 0, 0xff000, 4 * MIB, RAM, 0xff000, 3},
+    {UNMAP, 0, HIGH, HIGH + 16 * MIB, NONE, 0, 0},
+    {MAP, 0, HIGH, HIGH + 4 * MIB, VMEM, 0, 3},
+    {UNMAP, 0, HIGH, HIGH + 16 * MIB, NONE, 0, 0},
+    {MAP, 0, HIGH, HIGH + 2 * MIB, VMEM, 4 * MIB, 3},
+    {UNMAP, 0, 0, HIGH + 16 * MIB, NONE, 0, 0},
+    {END, 0, 0, 0, NONE, 0, 0},
+};
+static const uint64_t told_unmapped[] = {
+    [4] = 4 * MIB - 0xfe000, [7] = 4 * MIB, [9] = 4 * MIB, [11] = 4 * MIB - 0xff000 + 0x1000 + 0xa0000 + 2 * MIB};
+
+static gpointer serve(gpointer data)
+{
+    Session *session = data;
+    unsigned *done = &session->scene->control->done_by[session->client];
+    VfmGuestDmaClient *clients[CLIENTS] = {vfm_guest_dma_rejoin(session->dma, name_of(session->client))};
+
+    if (!clients[0])
+        clients[0] = vfm_guest_dma_join(session->dma, name_of(session->client));
+    for (; told[*done].kind != END; ++*done) {
+        Answer answer = carry_out(session->scene, session->dma, clients, *done);
+
+        if (!answer.ok || (told[*done].kind == UNMAP && answer.unmapped != told_unmapped[*done]))
+            g_error("client %u, message %u: %d (%d), %" G_GUINT64_FORMAT " bytes", session->client, *done, answer.ok,
+                    answer.errnum, answer.unmapped);
+    }
+    vfm_guest_dma_leave(clients[0]);
+    return NULL;
+}
+
+static void live_twice(Scene *scene, bool recover_only)
+{
+    VfmContainerDevice device = {.name = "0000:01:00.0", .fd = -1};
+    g_autoptr(GError) error = NULL;
+    Session sessions[CLIENTS];
+    GThread *threads[CLIENTS];
+    VfmContainer *container;
+    VfmGuestDma *dma;
+
+    sweep(scene);
+    container =
+        vfm_container_new("container 0", shared_kernel_backend(scene->kernel, die_in_time, scene->control), VFM_NONE);
+    if (scene->kernel->devices)
+        vfm_container_adopt(container, &device, &(VfmDeviceHold){-1, -1}, NULL);
+    else
+        vfm_container_attach(container, &device, NULL, NULL);
+    dma = vfm_guest_dma_resume(container, NULL, scene->ledger, &error);
+    if (!dma)
+        g_error("%s", error->message);
+    if (recover_only)
+        return;
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        sessions[i] = (Session){.scene = scene, .dma = dma, .client = i};
+        threads[i] = g_thread_new("session", serve, &sessions[i]);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++)
+        g_thread_join(threads[i]);
+    vfm_guest_dma_free(dma);
+    vfm_container_free(container);
+}
+
+static void test_two_devices_at_once(void **state)
+{
+    Scene *scene = scene_new(told, NULL);
+    g_autofree Page *nothing = g_new0(Page, PAGES);
+    unsigned deaths = 0;
+
+    scene->live = live_twice;
+    for (uint64_t death = 1;; death += 2 * STRIDE) {
+        begin(scene);
+        if (!run(scene, death, false))
+            break;
+        assert_false(run(scene, 0, true));
+        check_recovered(scene, nothing);
+        if (run(scene, 1 + (death * 7919) % 60, false)) {
+            assert_false(run(scene, 0, true));
+            check_recovered(scene, nothing);
+            assert_false(run(scene, 0, false));
+        }
+        check_over(scene);
+        deaths++;
+    }
+    print_message("%u deaths\n", deaths);
+    scene_free(scene);
 }
 
 static bool map_pages(VfmGuestDmaClient *client, int fd, uint64_t address, unsigned pages, GError **error)
@@ -727,8 +843,10 @@ static void test_repeated_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_firmware), cmocka_unit_test(test_blocks),      cmocka_unit_test(test_failure),
-        cmocka_unit_test(test_windows),  cmocka_unit_test(test_full_ledger), cmocka_unit_test(test_repeated_messages),
+        cmocka_unit_test(test_firmware),          cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_failure),           cmocka_unit_test(test_two_devices_at_once),
+        cmocka_unit_test(test_windows),           cmocka_unit_test(test_full_ledger),
+        cmocka_unit_test(test_repeated_messages),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
