@@ -3,6 +3,7 @@
  * The kernel backends against kernels that are not at hand: older, newer, refusing, malformed.
  * ioctl() is replaced by a script here; what real kernels do is tested in the lab.
  */
+#include "backend_adopt.h"
 #include "backend_iommufd.h"
 #include "backend_type1.h"
 #include "iommufd_abi.h"
@@ -13,6 +14,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -24,12 +26,23 @@ static struct {
     unsigned maps, map_files, unsets, detaches;
     const void *info; /* VFIO_IOMMU_GET_INFO's answer */
     unsigned ranges;
+    int device_info, move_there;       /* errno: VFIO_DEVICE_GET_INFO; giving a mapping a new address */
+    bool addressless;                  /* the mapping's address has been taken away */
+    unsigned type1_maps, type1_unmaps; /* changes of what is mapped */
+    const char *release;               /* of the kernel */
 } fake;
 
 static int answer(int errnum)
 {
     errno = errnum;
     return errnum ? -1 : 0;
+}
+
+int __wrap_uname(struct utsname *name);
+int __wrap_uname(struct utsname *name)
+{
+    g_strlcpy(name->release, fake.release, sizeof(name->release));
+    return 0;
 }
 
 int __wrap_ioctl(int fd, unsigned long request, ...);
@@ -62,6 +75,32 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
         uint32_t room = info->argsz, size = ((const struct vfio_iommu_type1_info *)fake.info)->argsz;
         memcpy(info, fake.info, MIN(room, size));
         info->argsz = size;
+        return 0;
+    }
+    case VFIO_DEVICE_GET_INFO:
+        return answer(fake.device_info);
+    case VFIO_IOMMU_MAP_DMA: {
+        const struct vfio_iommu_type1_dma_map *map = argument;
+
+        if (map->flags != VFIO_DMA_MAP_FLAG_VADDR) {
+            fake.type1_maps++;
+            return 0;
+        }
+        if (!fake.addressless || fake.move_there)
+            return answer(fake.move_there ? fake.move_there : EINVAL);
+        fake.addressless = false;
+        return 0;
+    }
+    case VFIO_IOMMU_UNMAP_DMA: {
+        const struct vfio_iommu_type1_dma_unmap *unmap = argument;
+
+        if (unmap->flags != VFIO_DMA_UNMAP_FLAG_VADDR) {
+            fake.type1_unmaps++;
+            return 0;
+        }
+        if (fake.addressless)
+            return answer(EINVAL);
+        fake.addressless = true;
         return 0;
     }
     case VFM_IOMMU_OPTION:
@@ -133,6 +172,7 @@ static int setup(void **state)
 {
     memset(&fake, 0, sizeof(fake));
     fake.group_flags = VFIO_GROUP_FLAGS_VIABLE;
+    fake.release = "6.1.0-13-amd64";
     return 0;
 }
 
@@ -334,15 +374,141 @@ static void iommufd_tries_a_bound_device_again(void **state)
     end(stranger, NULL);
 }
 
+static VfmBackendHold type1_hold_of(int fd)
+{
+    return (VfmBackendHold){.kind = VFM_BACKEND_TYPE1, .fd = fd, .limited = true, .max_mappings = 70000};
+}
+
+static void nothing_is_adopted_where_it_cannot_be(void **state)
+{
+    VfmBackendHold hold = type1_hold_of(null_fd());
+    GError *error = NULL;
+
+    fake.release = "5.19.0";
+    assert_null(vfm_backend_adopt(&hold, &error));
+    assert_true(g_error_matches(error, VFM_INPUT_ERROR, VFM_INPUT_UNSUPPORTED));
+    assert_non_null(strstr(error->message, "6.0"));
+    g_clear_error(&error);
+    fake.release = "10.2.1";
+    hold.kind = VFM_BACKEND_AUTO;
+    assert_null(vfm_backend_adopt(&hold, &error));
+    assert_true(g_error_matches(error, VFM_INPUT_ERROR, VFM_INPUT_UNSUPPORTED));
+    g_clear_error(&error);
+    assert_int_equal(close(hold.fd), 0); /* still the caller's */
+}
+
+/* Two devices of one group come with one descriptor of it. */
+static void type1_adopts_a_group_once(void **state)
+{
+    Info info = make_info();
+    VfmBackendHold hold = type1_hold_of(null_fd()), again;
+    VfmBackend *backend = vfm_backend_adopt(&hold, NULL);
+    VfmBackendDevice one = {.name = "0000:00:10.0", .fd = null_fd(), .device_fd = null_fd()};
+    VfmBackendDevice two = {.name = "0000:00:10.1", .fd = one.fd, .device_fd = null_fd()};
+    VfmBackendDevice bad = {.name = "0000:00:10.2", .fd = one.fd, .device_fd = null_fd()};
+    g_autoptr(GArray) ranges = g_array_new(FALSE, FALSE, sizeof(VfmIovaRange));
+    VfmBackendLimits limits = {.ranges = ranges};
+    GError *error = NULL;
+
+    assert_non_null(backend);
+    fake.info = &info;
+    fake.group_flags |= VFIO_GROUP_FLAGS_CONTAINER_SET;
+    assert_true(backend->ops->adopt(backend, &one, NULL));
+    assert_true(backend->ops->adopt(backend, &two, NULL));
+    fake.device_info = ENODEV;
+    assert_false(backend->ops->adopt(backend, &bad, &error));
+    assert_true(g_error_matches(error, VFM_SYSTEM_ERROR, ENODEV));
+    g_clear_error(&error);
+    assert_int_equal(fcntl(bad.device_fd, F_GETFD), -1);
+    assert_int_equal(fcntl(one.fd, F_GETFD), FD_CLOEXEC); /* the group is the others' as well */
+    fake.device_info = 0;
+    /* What is left is the kernel's word, the total is not: it was noted. */
+    assert_true(backend->ops->limits(backend, &limits, NULL));
+    assert_int_equal(limits.max_mappings.value, 70000);
+    assert_int_equal(backend->ops->available(backend).value, 1000);
+    backend->ops->hold(backend, &again);
+    assert_memory_equal(&hold, &again, sizeof(hold));
+    assert_int_equal(fake.type1_maps + fake.type1_unmaps + fake.unsets, 0);
+    backend->ops->detach(backend, &one);
+    assert_int_equal(fake.unsets, 0);
+    end(backend, &two);
+    assert_int_equal(fake.unsets, 1);
+}
+
+static void type1_adopts_no_group_outside_of_containers(void **state)
+{
+    VfmBackendHold hold = type1_hold_of(null_fd());
+    VfmBackend *backend = vfm_backend_adopt(&hold, NULL);
+    VfmBackendDevice device = {.name = "0000:00:10.0", .fd = null_fd(), .device_fd = null_fd()};
+    g_autoptr(GError) error = NULL;
+
+    assert_false(backend->ops->adopt(backend, &device, &error));
+    assert_non_null(strstr(error->message, "no container"));
+    assert_int_equal(fcntl(device.fd, F_GETFD), -1);
+    assert_int_equal(fcntl(device.device_fd, F_GETFD), -1);
+    end(backend, NULL);
+}
+
+static void type1_moves_a_mapping(void **state)
+{
+    VfmBackendHold hold = type1_hold_of(null_fd());
+    VfmBackend *backend = vfm_backend_adopt(&hold, NULL);
+    VfmMapping mapping = {.iova = 0x1000, .size = 0x1000, .vaddr = (void *)0x1000, .fd = -1, .prot = VFM_PROT_READ};
+
+    assert_true(backend->ops->claim(backend, &mapping));
+    assert_false(fake.addressless);
+    /* A predecessor died between the two steps. */
+    fake.addressless = true;
+    assert_true(backend->ops->claim(backend, &mapping));
+    assert_false(fake.addressless);
+    fake.move_there = ENOMEM;
+    assert_false(backend->ops->claim(backend, &mapping));
+    assert_int_equal(fake.type1_maps + fake.type1_unmaps, 0);
+    end(backend, NULL);
+}
+
+static void iommufd_adopts(void **state)
+{
+    VfmBackendHold hold = {.kind = VFM_BACKEND_IOMMUFD, .fd = null_fd(), .ioas = 7}, again;
+    VfmBackend *backend = vfm_backend_adopt(&hold, NULL);
+    VfmBackendDevice device = {.name = "0000:00:10.0", .fd = null_fd()};
+    VfmMapping mapping = {.iova = 0x1000, .size = 0x1000, .fd = -1};
+
+    device.device_fd = device.fd;
+    fake.ranges = 2;
+    assert_non_null(backend);
+    assert_true(backend->ops->adopt(backend, &device, NULL));
+    assert_true(backend->ops->claim(backend, &mapping)); /* the user is charged */
+    backend->ops->hold(backend, &again);
+    assert_memory_equal(&hold, &again, sizeof(hold));
+    end(backend, &device);
+    assert_int_equal(fake.detaches, 1);
+    assert_int_equal(fcntl(device.fd, F_GETFD), -1);
+
+    hold.fd = null_fd();
+    hold.account = VFM_IOMMUFD_ACCOUNT_PROCESS;
+    backend = vfm_backend_adopt(&hold, NULL);
+    assert_false(backend->ops->claim(backend, &mapping)); /* a dead process is */
+    end(backend, NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(type1_reads_capabilities),           TEST(type1_survives_malformed_capabilities),
-        TEST(type1_takes_back_a_failed_attach),   TEST(iommufd_maps_files_where_it_can),
-        TEST(iommufd_tells_nothing_from_a_cut),   TEST(iommufd_reads_all_ranges),
+        TEST(type1_reads_capabilities),
+        TEST(type1_survives_malformed_capabilities),
+        TEST(type1_takes_back_a_failed_attach),
+        TEST(iommufd_maps_files_where_it_can),
+        TEST(iommufd_tells_nothing_from_a_cut),
+        TEST(iommufd_reads_all_ranges),
         TEST(iommufd_tries_a_bound_device_again),
+        TEST(nothing_is_adopted_where_it_cannot_be),
+        TEST(type1_adopts_a_group_once),
+        TEST(type1_adopts_no_group_outside_of_containers),
+        TEST(type1_moves_a_mapping),
+        TEST(iommufd_adopts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
