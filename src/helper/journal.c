@@ -8,6 +8,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* The process that maps opens and resets a device before it answers. */
+#define PATIENCE_MS 30000
+
 #define ORDER() __asm__ __volatile__("" ::: "memory")
 
 static size_t shared_size(void)
@@ -66,6 +69,7 @@ VfmJournal *vfm_journal_new(GError **error)
     vfm_frame_init(&state->client_frame, VFM_CLIENT_TEXT_MAX, false);
     vfm_frame_init(&state->qemu_frame, SIZE_MAX, true);
     journal->shared->token = g_random_int();
+    journal->shared->patience_ms = PATIENCE_MS;
     return g_steal_pointer(&journal);
 }
 

@@ -140,7 +140,8 @@ typedef struct {
     volatile uint32_t busy;   /* the worker is looking at a message right now */
     volatile uint32_t level;  /* VfmLevel; written by the supervisor between workers */
     uint32_t restarts;
-    uint32_t token; /* distinguishes our ids from everybody's */
+    uint32_t token;       /* distinguishes our ids from everybody's */
+    uint32_t patience_ms; /* with the process that maps; only tests change it */
     VfmJournalState states[2];
     VfmOp op;
     VfmFdRing fds[VFM_STREAMS];

@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-#define ANSWER_USEC (30 * G_USEC_PER_SEC) /* it opens and resets a device before it answers */
-
 static const char ended_reason[] = "the process that mapped guest memory for it has ended: the device is dead until "
                                    "the guest is shut down and started again";
 
@@ -25,7 +23,7 @@ void vfm_mediator_request(VfmMediator *mediator, VfmJournalState *next, const ch
         next->requests++;
     line = g_strdup_printf("%" G_GUINT64_FORMAT " %s\n", next->requests, request);
     vfm_stream_put(mediator->journal, next, VFM_DEVICES_OUT, line, strlen(line));
-    mediator->overdue = g_get_monotonic_time() + ANSWER_USEC;
+    mediator->overdue = g_get_monotonic_time() + mediator->journal->shared->patience_ms * G_TIME_SPAN_MILLISECOND;
     g_free(mediator->request);
     mediator->request = g_strdup(request);
 }
