@@ -14,7 +14,9 @@ gpointer vfm_module_symbol(const char *module, const char *symbol, GError **erro
     if (!address) {
         const char *reason = dlerror();
 
-        g_set_error(error, VFM_SYSTEM_ERROR, ELIBACC, "module %s: %s", module, reason ? reason : "no such symbol");
+        g_set_error(error, VFM_SYSTEM_ERROR, ELIBACC,
+                    "module %s: %s; it is installed beside vfiomem, and so must be the library that it uses", module,
+                    reason ? reason : "no such symbol");
     }
     return address;
 }
