@@ -17,8 +17,16 @@
 #define Q35 VFM_MACHINE_Q35
 #define I440FX VFM_MACHINE_I440FX
 #define VIRT VFM_MACHINE_VIRT
-#define DIMM VFM_MEM_DIMM
-#define VMEM VFM_MEM_VIRTIO_MEM
+#define DIMM(size) DIMM_AT(size, 0)
+#define DIMM_AT(size, base)                                                                                            \
+    {                                                                                                                  \
+        VFM_MEM_DIMM, (size), 0, (base)                                                                                \
+    }
+#define VMEM(size, block) VMEM_AT(size, block, 0)
+#define VMEM_AT(size, block, base)                                                                                     \
+    {                                                                                                                  \
+        VFM_MEM_VIRTIO_MEM, (size), (block), (base)                                                                    \
+    }
 #define AMD "EPYC,phys-bits=46"
 #define INTEL "Skylake-Server,phys-bits=46"
 #define ARM "cortex-a57"
@@ -28,67 +36,63 @@ static const Machine machines[] = {
     {"q35 with VGA", "q35", Q35, .cells = {1 * GIB}, .vga = true},
     {"q35 2815 MiB", "q35", Q35, .cells = {2815 * MIB}},
     {"q35 2816 MiB", "q35", Q35, .cells = {2816 * MIB}},
-    {"q35 odd size", "q35", Q35, .cells = {5001 * MIB}, .max = 16 * GIB, .slots = 4, .devices = {{DIMM, 1 * GIB}}},
+    {"q35 odd size", "q35", Q35, .cells = {5001 * MIB}, .max = 16 * GIB, .slots = 4, .devices = {DIMM(1 * GIB)}},
     {"q35 pflash", "q35", Q35, .cells = {4 * GIB}, .pflash = true},
     {"pc small", "pc", I440FX, .cells = {256 * MIB}, .vga = true},
     {"pc 3583 MiB", "pc", I440FX, .cells = {3583 * MIB}},
     {"pc 3584 MiB", "pc", I440FX, .cells = {3584 * MIB}},
     {"pc 8 GiB, pflash", "pc", I440FX, .cells = {8 * GIB}, .vga = true, .pflash = true},
     {"pc old type", "pc-i440fx-2.9", I440FX, .cells = {4 * GIB}, .max = 8 * GIB, .slots = 2,
-     .devices = {{DIMM, 1 * GIB}}},
-    {"q35 4.2", "pc-q35-4.2", Q35, .cells = {4 * GIB}, .max = 8 * GIB, .slots = 2,
-     .devices = {{VMEM, 1 * GIB, 4 * MIB}}},
+     .devices = {DIMM(1 * GIB)}},
+    {"q35 4.2", "pc-q35-4.2", Q35, .cells = {4 * GIB}, .max = 8 * GIB, .slots = 2, .devices = {VMEM(1 * GIB, 4 * MIB)}},
     {"two cells", "q35", Q35, .cells = {1 * GIB, 3 * GIB}},
     {"cells meet at the split", "q35", Q35, .cells = {2 * GIB, 2 * GIB}, .vga = true},
     {"four cells", "pc", I440FX, .cells = {512 * MIB, 1 * GIB, 2 * GIB, 4 * GIB}, .max = 16 * GIB, .slots = 2,
-     .devices = {{DIMM, 512 * MIB}}},
+     .devices = {DIMM(512 * MIB)}},
     {"virtio-mem when all RAM is low", "q35", Q35, .cells = {1 * GIB}, .max = 9 * GIB,
-     .devices = {{VMEM, 8 * GIB, 2 * MIB}}},
+     .devices = {VMEM(8 * GIB, 2 * MIB)}},
     {"two virtio-mem of different blocks", "q35", Q35, .cells = {4 * GIB}, .max = 20 * GIB, .slots = 2,
-     .devices = {{VMEM, 1 * GIB + 2 * MIB, 2 * MIB}, {VMEM, 4 * GIB, 1 * GIB}}},
+     .devices = {VMEM(1 * GIB + 2 * MIB, 2 * MIB), VMEM(4 * GIB, 1 * GIB)}},
     {"blocks larger than the slack", "q35", Q35, .cells = {4 * GIB}, .max = 9 * GIB + 2 * MIB,
-     .devices = {{VMEM, 1 * GIB + 2 * MIB, 2 * MIB}, {VMEM, 4 * GIB, 2 * GIB}}},
+     .devices = {VMEM(1 * GIB + 2 * MIB, 2 * MIB), VMEM(4 * GIB, 2 * GIB)}},
     {"given addresses out of order", "q35", Q35, .cells = {4 * GIB}, .max = 20 * GIB, .slots = 4,
-     .devices = {{DIMM, 1 * GIB, 0, 0x1c0000000},
-                 {DIMM, 1 * GIB},
-                 {DIMM, 2 * GIB},
-                 {VMEM, 512 * MIB, 2 * MIB, 0x180000000 + 4 * GIB}}},
+     .devices = {DIMM_AT(1 * GIB, 0x1c0000000), DIMM(1 * GIB), DIMM(2 * GIB),
+                 VMEM_AT(512 * MIB, 2 * MIB, 0x180000000 + 4 * GIB)}},
     {"first gap wins", "q35", Q35, .cells = {4 * GIB}, .max = 30 * GIB, .slots = 4,
-     .devices = {{DIMM, 1 * GIB, 0, 0x200000000}, {VMEM, 4 * GIB, 4 * MIB}, {DIMM, 2 * GIB}}},
+     .devices = {DIMM_AT(1 * GIB, 0x200000000), VMEM(4 * GIB, 4 * MIB), DIMM(2 * GIB)}},
     {"address not aligned", "q35", Q35, .cells = {4 * GIB}, .max = 20 * GIB, .slots = 4,
-     .devices = {{DIMM, 1 * GIB, 0, 0x180100000}}},
+     .devices = {DIMM_AT(1 * GIB, 0x180100000)}},
     {"address outside", "q35", Q35, .cells = {4 * GIB}, .max = 8 * GIB, .slots = 1,
-     .devices = {{DIMM, 1 * GIB, 0, 0x140000000}}},
+     .devices = {DIMM_AT(1 * GIB, 0x140000000)}},
     {"addresses overlap", "q35", Q35, .cells = {4 * GIB}, .max = 20 * GIB, .slots = 4,
-     .devices = {{DIMM, 1 * GIB, 0, 0x180000000}, {DIMM, 1 * GIB, 0, 0x1a0000000}}},
+     .devices = {DIMM_AT(1 * GIB, 0x180000000), DIMM_AT(1 * GIB, 0x1a0000000)}},
     {"size not aligned", "q35", Q35, .cells = {4 * GIB}, .max = 20 * GIB, .slots = 4,
-     .devices = {{DIMM, 1 * GIB + 1 * MIB}}},
+     .devices = {DIMM(1 * GIB + 1 * MIB)}},
     {"memfd aligns to pages only", "q35", Q35, .cells = {4 * GIB}, .max = 20 * GIB, .slots = 4, .memfd = true,
-     .devices = {{DIMM, 1 * GIB + 1 * MIB}, {DIMM, 1 * GIB}, {VMEM, 1 * GIB, 2 * MIB}}},
+     .devices = {DIMM(1 * GIB + 1 * MIB), DIMM(1 * GIB), VMEM(1 * GIB, 2 * MIB)}},
     {"too much memory", "q35", Q35, .cells = {4 * GIB}, .max = 8 * GIB, .slots = 4,
-     .devices = {{DIMM, 3 * GIB}, {DIMM, 2 * GIB}}},
-    {"no room without maxMemory", "q35", Q35, .cells = {4 * GIB}, .devices = {{VMEM, 1 * GIB, 2 * MIB}}},
-    {"AMD, small", "q35", Q35, .cpu = AMD, .cells = {4 * GIB}, .max = 64 * GIB, .slots = 4,
-     .devices = {{DIMM, 3 * GIB}}},
+     .devices = {DIMM(3 * GIB), DIMM(2 * GIB)}},
+    {"no room without maxMemory", "q35", Q35, .cells = {4 * GIB}, .devices = {VMEM(1 * GIB, 2 * MIB)}},
+    {"AMD, small", "q35", Q35, .cpu = AMD, .cells = {4 * GIB}, .max = 64 * GIB, .slots = 4, .devices = {DIMM(3 * GIB)}},
     {"AMD, 1 TiB of maxMemory", "q35", Q35, .cpu = AMD, .cells = {4 * GIB}, .max = 1024 * GIB, .slots = 4,
-     .devices = {{VMEM, 64 * GIB, 2 * MIB}}},
+     .devices = {VMEM(64 * GIB, 2 * MIB)}},
     {"AMD, just below the hole", "q35", Q35, .cpu = AMD, .cells = {4 * GIB}, .max = 976 * GIB,
-     .devices = {{VMEM, 1 * GIB, 2 * MIB}}},
+     .devices = {VMEM(1 * GIB, 2 * MIB)}},
     {"AMD, just into the hole", "q35", Q35, .cpu = AMD, .cells = {4 * GIB}, .max = 979 * GIB,
-     .devices = {{VMEM, 1 * GIB, 2 * MIB}}},
+     .devices = {VMEM(1 * GIB, 2 * MIB)}},
     {"AMD, i440fx's smaller PCI hole", "pc", I440FX, .cpu = AMD, .cells = {4 * GIB}, .max = 1006 * GIB,
-     .devices = {{VMEM, 1 * GIB, 2 * MIB}}},
+     .devices = {VMEM(1 * GIB, 2 * MIB)}},
     {"AMD, i440fx into the hole", "pc", I440FX, .cpu = AMD, .cells = {4 * GIB}, .max = 1010 * GIB,
-     .devices = {{VMEM, 1 * GIB, 2 * MIB}}},
+     .devices = {VMEM(1 * GIB, 2 * MIB)}},
     {"AMD, machine before 7.1", "pc-q35-7.0", Q35, .cpu = AMD, .cells = {4 * GIB}, .max = 1024 * GIB, .slots = 4,
-     .devices = {{VMEM, 1 * GIB, 2 * MIB}}},
+     .devices = {VMEM(1 * GIB, 2 * MIB)}},
     {"Intel at the same size", "q35", Q35, .cpu = INTEL, .cells = {4 * GIB}, .max = 1024 * GIB, .slots = 4,
-     .devices = {{VMEM, 1 * GIB, 2 * MIB}}},
+     .devices = {VMEM(1 * GIB, 2 * MIB)}},
     {"virt", "virt", VIRT, .cpu = ARM, .cells = {2 * GIB}},
     {"virt with device memory", "virt", VIRT, .cpu = ARM, .cells = {2 * GIB + 64 * MIB}, .max = 16 * GIB, .slots = 3,
-     .devices = {{VMEM, 4 * GIB, 2 * MIB}, {VMEM, 1 * GIB, 1 * GIB}}},
+     .devices = {VMEM(4 * GIB, 2 * MIB), VMEM(1 * GIB, 1 * GIB)}},
     {"virt, two cells", "virt", VIRT, .cpu = ARM, .cells = {2 * GIB, 1 * GIB}, .max = 8 * GIB, .slots = 1,
-     .memfd = true, .devices = {{VMEM, 1 * GIB, 2 * MIB}}},
+     .memfd = true, .devices = {VMEM(1 * GIB, 2 * MIB)}},
 };
 
 static char *scratch; /* directory for pflash and pmem files */
