@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "pci_vectors.h"
+
 /* Capabilities of one region: sparse areas and little else. More is a kernel we don't know. */
 enum { MAX_REGION_INFO = 65536 };
 
@@ -19,6 +21,7 @@ struct VfmPciDevice {
     int fd;
     struct vfio_device_info info;
     uint64_t *region_offsets; /* in the descriptor, by index */
+    VfmPciVectors *vectors;
     VfmGuestDma *dma;
     VfmGuestDmaClient *client;
     VfmPciDeviceState *state, own_state; /* the former may be the latter */
@@ -230,6 +233,11 @@ static bool irq_info(VfmVfuDevice *vfu, struct vfio_irq_info *info, GError **err
     return false;
 }
 
+static int ask_kernel(struct vfio_irq_set *set, gpointer data)
+{
+    return ioctl(((VfmPciDevice *)data)->fd, VFIO_DEVICE_SET_IRQS, set);
+}
+
 static bool set_irqs(VfmVfuDevice *vfu, const struct vfio_irq_set *request, const uint8_t *bools, const int *fds,
                      GError **error)
 {
@@ -244,7 +252,7 @@ static bool set_irqs(VfmVfuDevice *vfu, const struct vfio_irq_set *request, cons
     set->argsz = size;
     if (element)
         memcpy(set->data, fds ? (const void *)fds : bools, request->count * element);
-    if (ioctl(device->fd, VFIO_DEVICE_SET_IRQS, set) == 0)
+    if (vfm_pci_vectors_set(device->vectors, set) == 0)
         return true;
     vfm_set_system_error(error, errno, "%s: VFIO_DEVICE_SET_IRQS of index %u, %u + %u, flags %#x failed", device->name,
                          set->index, set->start, set->count, set->flags);
@@ -403,6 +411,7 @@ static VfmPciDevice *make(const char *name, int fd, VfmGuestDma *dma, VfmPciDevi
     device->notice_data = data;
     device->state = state ? state : &device->own_state;
     device->dma = dma;
+    device->vectors = vfm_pci_vectors_new(ask_kernel, device);
     device->info.argsz = sizeof(device->info);
     if (ioctl(fd, VFIO_DEVICE_GET_INFO, &device->info) < 0) {
         vfm_set_system_error(error, errno, "%s: VFIO_DEVICE_GET_INFO failed", name);
@@ -480,6 +489,7 @@ void vfm_pci_device_free(VfmPciDevice *device)
         return;
     if (device->client)
         vfm_guest_dma_leave(device->client);
+    g_clear_pointer(&device->vectors, vfm_pci_vectors_free);
     g_free(device->region_offsets);
     g_free(device->name);
     g_free(device);
