@@ -95,7 +95,7 @@ static uint32_t *state_at(const VfmDmaLedger *ledger, VfmLedgerTable table, uint
 
 uint32_t vfm_dma_ledger_used(const VfmDmaLedger *ledger, VfmLedgerTable table)
 {
-    return ledger->shared->used[table];
+    return MIN(ledger->shared->used[table], ledger->tables[table].capacity);
 }
 
 const void *vfm_dma_ledger_at(const VfmDmaLedger *ledger, VfmLedgerTable table, uint32_t slot)
@@ -105,7 +105,7 @@ const void *vfm_dma_ledger_at(const VfmDmaLedger *ledger, VfmLedgerTable table, 
 
 void vfm_dma_ledger_descriptors(const VfmDmaLedger *ledger, GArray *fds)
 {
-    for (uint32_t i = 0; i < ledger->shared->used[VFM_LEDGER_FILES]; i++) {
+    for (uint32_t i = 0; i < vfm_dma_ledger_used(ledger, VFM_LEDGER_FILES); i++) {
         const VfmLedgerFile *file = vfm_dma_ledger_at(ledger, VFM_LEDGER_FILES, i);
 
         if (file->state != VFM_LEDGER_FREE)
@@ -116,7 +116,7 @@ void vfm_dma_ledger_descriptors(const VfmDmaLedger *ledger, GArray *fds)
 bool vfm_dma_ledger_is_empty(const VfmDmaLedger *ledger)
 {
     for (int table = 0; table < VFM_LEDGER_TABLES; table++)
-        for (uint32_t i = 0; i < ledger->shared->used[table]; i++)
+        for (uint32_t i = 0; i < vfm_dma_ledger_used(ledger, (VfmLedgerTable)table); i++)
             if (*state_at(ledger, table, i) != VFM_LEDGER_FREE)
                 return false;
     return true;
@@ -129,7 +129,7 @@ void vfm_dma_ledger_load(VfmDmaLedger *ledger)
 
         g_array_set_size(free, 0);
         /* The last one is taken first, so the lowest comes last. */
-        for (uint32_t i = ledger->shared->used[table]; i-- > 0;)
+        for (uint32_t i = vfm_dma_ledger_used(ledger, (VfmLedgerTable)table); i-- > 0;)
             if (*state_at(ledger, table, i) == VFM_LEDGER_FREE)
                 g_array_append_val(free, i);
     }

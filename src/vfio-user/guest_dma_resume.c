@@ -33,10 +33,21 @@ static VfmGuestFile *file_of(const Picture *picture, uint32_t slot)
     return slot < picture->files->len ? picture->files->pdata[slot] : NULL;
 }
 
+/* A predecessor that wrote where it should not have may have written here. */
 static bool inconsistent(GError **error, const char *what, uint32_t slot)
 {
-    vfm_set_system_error(error, EBADMSG, "the record of mappings can't be: %s %u is of no file", what, slot);
+    vfm_set_system_error(error, EBADMSG, "the record of mappings was overwritten: %s %u can't be", what, slot);
     return false;
+}
+
+/* Whether start..last can be memory at @offset of @file, and nothing of @tree is there. */
+static bool is_possible(GTree *tree, uint64_t start, uint64_t last, const VfmGuestFile *file, uint64_t offset)
+{
+    GTreeNode *node = vfm_dma_first_ending_from(tree, start);
+
+    if (last < start || last - start == UINT64_MAX || (node && *(const uint64_t *)g_tree_node_key(node) <= last))
+        return false;
+    return !file || (offset <= file->size && last - start < file->size - offset);
 }
 
 static void take_piece(Picture *picture, uint32_t slot, const VfmLedgerPiece *note, VfmGuestFile *file)
@@ -71,8 +82,10 @@ static bool read_pieces(Picture *picture, GError **error)
 
         if (note->state == VFM_LEDGER_FREE)
             continue;
+        if (note->last < note->start || note->last - note->start == UINT64_MAX)
+            return inconsistent(error, "piece", i);
         if (note->state == VFM_LEDGER_MAPPED && devices) {
-            if (!file)
+            if (!file || !is_possible(dma->pieces, note->start, note->last, file, note->offset))
                 return inconsistent(error, "piece", i);
             take_piece(picture, i, note, file);
             continue;
@@ -93,7 +106,9 @@ static void read_clients(Picture *picture)
         VfmGuestDmaClient *client = NULL;
 
         if (note->state == VFM_LEDGER_STANDS) {
-            client = vfm_dma_client_new(picture->dma, note->name, i);
+            g_autofree char *name = g_strndup(note->name, sizeof(note->name));
+
+            client = vfm_dma_client_new(picture->dma, name, i);
             g_ptr_array_add(picture->dma->waiting, client);
         }
         g_ptr_array_add(picture->clients, client);
@@ -120,8 +135,11 @@ static bool read_maps(Picture *picture, GError **error)
             file = file_of(picture, note->file);
             if (!file)
                 return inconsistent(error, "map", i);
-            vfm_guest_file_ref(file);
         }
+        if (!is_possible(client->maps, note->start, note->last, file, note->offset))
+            return inconsistent(error, "map", i);
+        if (file)
+            vfm_guest_file_ref(file);
         vfm_dma_remember(client, note->start, note->last, file, i);
     }
     return true;

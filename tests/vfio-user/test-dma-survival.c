@@ -736,6 +736,56 @@ static void test_two_devices_at_once(void **state)
     scene_free(scene);
 }
 
+/* --- a process that wrote where it should not have */
+
+/* Goes on, or says that it can't. */
+static void live_scribbled(Scene *scene, bool recover_only)
+{
+    VfmContainer *container =
+        vfm_container_new("container 0", shared_kernel_backend(scene->kernel, die_in_time, scene->control), VFM_NONE);
+    VfmContainerDevice device = {.name = "0000:01:00.0", .fd = -1};
+    g_autoptr(GError) error = NULL;
+    VfmGuestDma *dma;
+
+    vfm_container_adopt(container, &device, &(VfmDeviceHold){-1, -1}, NULL);
+    dma = vfm_guest_dma_resume(container, NULL, scene->ledger, &error);
+    g_assert((dma != NULL) == (error == NULL));
+    if (!dma)
+        return;
+    vfm_guest_dma_disown(dma);
+    vfm_guest_dma_free(dma);
+    vfm_container_free(container);
+}
+
+static void test_scribbled_ledger(void **state)
+{
+    static const size_t sizes[] = {sizeof(VfmLedgerPiece), sizeof(VfmLedgerMap), sizeof(VfmLedgerFile),
+                                   sizeof(VfmLedgerClient)};
+    static const uint8_t bytes[] = {0, 1, 2, 5, 0x7f, 0x80, 0xff};
+    Scene *scene = scene_new(told, NULL);
+    GRand *random = g_rand_new_with_seed(1);
+
+    for (unsigned i = 0; i < 400 / STRIDE; i++) {
+        unsigned table = (unsigned)g_rand_int_range(random, 0, VFM_LEDGER_TABLES);
+        uint8_t *slot;
+
+        begin(scene);
+        scene->live = live_twice;
+        assert_true(run(scene, 60 + i % 80, false));
+        slot = (uint8_t *)(uintptr_t)vfm_dma_ledger_at(
+            scene->ledger, (VfmLedgerTable)table,
+            (uint32_t)g_rand_int_range(random, 0, (int)vfm_dma_ledger_used(scene->ledger, (VfmLedgerTable)table)));
+        for (unsigned n = 1 + i % 3; n > 0; n--)
+            slot[g_rand_int_range(random, 0, (int)sizes[table])] =
+                bytes[g_rand_int_range(random, 0, G_N_ELEMENTS(bytes))];
+        scene->live = live_scribbled;
+        assert_false(run(scene, 0, true));
+        close_range((unsigned)scene->first_free, ~0u, 0);
+    }
+    g_rand_free(random);
+    scene_free(scene);
+}
+
 static bool map_pages(VfmGuestDmaClient *client, int fd, uint64_t address, unsigned pages, GError **error)
 {
     VfmVfuDmaMap map = {.flags = 3, .offset = address & (MIB - 1), .address = address, .size = pages * PAGE};
@@ -843,9 +893,13 @@ static void test_repeated_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_firmware),          cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_failure),           cmocka_unit_test(test_two_devices_at_once),
-        cmocka_unit_test(test_windows),           cmocka_unit_test(test_full_ledger),
+        cmocka_unit_test(test_firmware),
+        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_failure),
+        cmocka_unit_test(test_scribbled_ledger),
+        cmocka_unit_test(test_two_devices_at_once),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_full_ledger),
         cmocka_unit_test(test_repeated_messages),
     };
 
