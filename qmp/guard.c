@@ -45,8 +45,21 @@ static VfmTalkVerdict check_step(VfmTalk *talk, VfmTalkTurn *turn)
         check->decisions++;
         return check->rule->resume(check, turn);
     }
-    if (!check->rule->blind && check->decisions == 0 && !look(check, turn))
-        return VFM_TALK_ASK;
+    if (check->limit_asked && check->decisions == 0) {
+        guint64 bytes;
+
+        if (turn->devices && g_str_has_prefix(turn->devices, "limit ") &&
+            g_ascii_string_to_unsigned(turn->devices + strlen("limit "), 10, 0, G_MAXUINT64, &bytes, NULL))
+            check->limit = VFM_SOME(bytes);
+    } else if (!check->rule->blind && check->decisions == 0) {
+        if (!look(check, turn))
+            return VFM_TALK_ASK;
+        if (check->rule->locks && check->guard->process.host_address) {
+            check->limit_asked = true;
+            turn->request = g_strdup("limit");
+            return VFM_TALK_DEVICES;
+        }
+    }
     verdict = check->rule->decide(check, turn);
     check->decisions++;
     return verdict;

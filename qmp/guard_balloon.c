@@ -101,6 +101,6 @@ static VfmTalkVerdict decide_balloon(VfmCheck *check, VfmTalkTurn *turn)
 }
 
 const VfmRule vfm_balloon_rules[] = {
-    {.command = "balloon", .decide = decide_balloon},
+    {.command = "balloon", .locks = true, .decide = decide_balloon},
     {.command = NULL},
 };

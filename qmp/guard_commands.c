@@ -166,7 +166,7 @@ static VfmTalkVerdict answer_status(VfmCheck *check, VfmTalkTurn *turn)
     vfm_json_out_number(out, "pinned", vfm_check_pinned(check, plan, NULL));
     vfm_json_out_object(out, "memlock");
     vfm_json_out_number(out, "required", plan->memlock_required);
-    vfm_json_out_maybe(out, "limit", process->memlock_limit(process->data));
+    vfm_json_out_maybe(out, "limit", vfm_check_memlock(check));
     vfm_json_out_end(out);
     write_memory(out, check);
     write_assigned(out, check);
@@ -275,7 +275,7 @@ static VfmTalkVerdict answer_commands(VfmCheck *check, VfmTalkTurn *turn)
 }
 
 const VfmRule vfm_command_rules[] = {
-    {.command = "vfiomem-query-status", .decide = answer_status},
+    {.command = "vfiomem-query-status", .locks = true, .decide = answer_status},
     {.command = "vfiomem-query-mappings", .decide = answer_mappings},
     {.command = "vfiomem-query-plan", .decide = answer_plan},
     {.command = "vfiomem-set-policy", .blind = true, .decide = answer_set_policy},

@@ -59,6 +59,12 @@ static VfmTalkVerdict refuse_memlock(VfmCheck *check, VfmTalkTurn *turn, uint64_
 {
     g_autofree char *needed = vfm_amount(pinned), *allowed = vfm_amount(limit);
 
+    if (check->guard->process.host_address)
+        return vfm_check_refuse(
+            check, turn,
+            "with this device %s must be pinned, and %s may lock %s (RLIMIT_MEMLOCK): the device "
+            "could not reach all memory; give the domain a <memtune><hard_limit> and start it again",
+            needed, vfm_check_locker(check), allowed);
     return vfm_check_refuse(check, turn,
                             "with this device QEMU must pin %s and may lock %s (RLIMIT_MEMLOCK): QEMU would end with "
                             "'DMA mapping failed' and the guest with it; raise <memtune><hard_limit>, or take the "
@@ -261,7 +267,8 @@ static VfmTalkVerdict decide_back_end(VfmCheck *check, VfmTalkTurn *turn, VfmAss
 {
     const VfmGuardHost *process = &check->guard->process;
     g_autoptr(VfmPlan) before = vfm_check_plan(check);
-    VfmMaybe limit = vfm_check_limit(check, before);
+    /* Its memory is QEMU's to lock, and counted apart from what the helper locks. */
+    VfmMaybe limit = process->host_address ? VFM_NONE : vfm_check_limit(check, before);
     VfmAssigned *assigned = vfm_domain_add_assigned(check->picture->domain, kind, via);
     VfmTalkVerdict verdict;
 
@@ -328,7 +335,11 @@ static VfmTalkVerdict decide_object(VfmCheck *check, VfmTalkTurn *turn)
 }
 
 const VfmRule vfm_device_rules[] = {
-    {.command = "device_add", .matters = device_matters, .decide = decide_device, .resume = resume_device},
+    {.command = "device_add",
+     .locks = true,
+     .matters = device_matters,
+     .decide = decide_device,
+     .resume = resume_device},
     {.command = "netdev_add", .matters = netdev_matters, .decide = decide_netdev},
     {.command = "blockdev-add", .matters = blockdev_matters, .decide = decide_blockdev},
     {.command = "object-add", .blind = true, .matters = object_matters, .decide = decide_object},

@@ -19,6 +19,7 @@ typedef struct VfmCheck VfmCheck;
 /* One guarded command, or one of ours. */
 typedef struct {
     const char *command;
+    bool locks; /* how much may be locked matters */
     bool blind; /* decided without asking QEMU anything; check->picture is NULL */
     /* Whether this call matters at all; NULL: always. @arguments may be NULL. */
     bool (*matters)(VfmGuard *guard, JsonObject *arguments);
@@ -37,6 +38,8 @@ struct VfmCheck {
     unsigned turn;
     unsigned decisions; /* calls of decide() before this one */
     VfmPicture *picture;
+    bool limit_asked;
+    VfmMaybe limit; /* helper mode: what the process that maps may lock, as it says */
     unsigned stage; /* a rule's own */
     char *result;   /* what a rule wants to remember between its decisions */
     char *reason;   /* the same */
@@ -66,7 +69,12 @@ char *vfm_plan_inhibitors(const VfmPlan *plan);
  * holds or asks for now. 0 if nothing is pinned. */
 uint64_t vfm_check_pinned(const VfmCheck *check, const VfmPlan *plan, const uint64_t *plugged);
 
-/* What QEMU may lock, as far as it is held to it; not set: no limit, or none that counts. */
+/* What may be locked right now by whoever maps; not set: no limit, or not known. */
+VfmMaybe vfm_check_memlock(const VfmCheck *check);
+/* "QEMU", or who else that is; for messages. */
+const char *vfm_check_locker(const VfmCheck *check);
+
+/* The same, as far as it is held to it; not set: no limit, or none that counts. */
 VfmMaybe vfm_check_limit(const VfmCheck *check, const VfmPlan *plan);
 
 /* Mappings of one container in the same case. */

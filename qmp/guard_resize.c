@@ -124,7 +124,7 @@ static VfmTalkVerdict decide_resize(VfmCheck *check, VfmTalkTurn *turn)
 }
 
 const VfmRule vfm_resize_rules[] = {
-    {.command = "qom-set", .matters = property_matters, .decide = decide_requested},
-    {.command = "vfiomem-resize", .decide = decide_resize},
+    {.command = "qom-set", .locks = true, .matters = property_matters, .decide = decide_requested},
+    {.command = "vfiomem-resize", .locks = true, .decide = decide_resize},
     {.command = NULL},
 };

@@ -58,11 +58,28 @@ uint64_t vfm_check_mappings(const VfmCheck *check, const VfmPlan *plan, const ui
     return mappings;
 }
 
+VfmMaybe vfm_check_memlock(const VfmCheck *check)
+{
+    const VfmGuardHost *process = &check->guard->process;
+
+    return process->host_address ? check->limit : process->memlock_limit(process->data);
+}
+
+const char *vfm_check_locker(const VfmCheck *check)
+{
+    return check->guard->process.host_address ? "vfiomem-helper-devices, which got its limit when the guest started "
+                                                "(libvirt raises only QEMU's later),"
+                                              : "QEMU";
+}
+
 VfmMaybe vfm_check_limit(const VfmCheck *check, const VfmPlan *plan)
 {
-    VfmMaybe limit = check->guard->process.memlock_limit(check->guard->process.data);
+    VfmMaybe limit = vfm_check_memlock(check);
     g_autofree uint64_t *none = g_new0(uint64_t, check->picture->memory->len);
 
+    /* With windows less is pinned than this counts. */
+    if (check->guard->arguments->domain->policy.windows->len)
+        return VFM_NONE;
     /* More is pinned already: QEMU has CAP_IPC_LOCK, and nobody counts (Linux: drivers/vfio/vfio_iommu_type1.c). */
     if (limit.set && vfm_check_pinned(check, plan, none) > limit.value)
         return VFM_NONE;
@@ -83,9 +100,9 @@ char *vfm_check_sizes(const VfmCheck *check, const VfmPlan *plan, const uint64_t
     if (pinned && limit.set && pinned > limit.value) {
         g_autofree char *needed = vfm_amount(pinned), *allowed = vfm_amount(limit.value);
 
-        return g_strdup_printf("the assigned devices would pin %s and QEMU may lock %s (RLIMIT_MEMLOCK); raise "
+        return g_strdup_printf("the assigned devices would pin %s and %s may lock %s (RLIMIT_MEMLOCK); raise "
                                "<memtune><hard_limit>, or ask for less",
-                               needed, allowed);
+                               needed, vfm_check_locker(check), allowed);
     }
     return NULL;
 }

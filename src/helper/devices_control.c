@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "devices_control.h"
 
+#include "backend_error.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -54,6 +56,11 @@ static char *answer(VfmDevicesControl *control, uint64_t number, const char *req
             vfm_device_server_forget(server, request + strlen("forget ")) ? "ok" : "error no such socket is waiting");
     if (g_str_has_prefix(request, "withdraw "))
         return withdraw(control, request + strlen("withdraw "), server);
+    if (strcmp(request, "limit") == 0) {
+        VfmMaybe limit = vfm_memlock_limit();
+
+        return limit.set ? g_strdup_printf("limit %" PRIu64, limit.value) : g_strdup("limit none");
+    }
     if (strcmp(request, "status") == 0)
         return vfm_device_server_status(server);
     return g_strdup("error unknown request");

@@ -8,6 +8,7 @@
  *                     NUMBER forget PATH      -> NUMBER ok
  *                     NUMBER withdraw OTHER   -> NUMBER ok      whatever OTHER, an add, had served is forgotten
  *                     NUMBER status           -> NUMBER {JSON}
+ *                     NUMBER limit            -> NUMBER limit BYTES, or NUMBER limit none: what it may lock now
  *                     any of them             -> NUMBER error TEXT
  *   from the devices  event ACTION DEVICE TEXT                   unasked; DEVICE is "-" where none is meant
  *

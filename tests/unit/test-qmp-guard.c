@@ -184,6 +184,9 @@ static char *devices_answer(Process *process, const char *request)
 {
     if (process->gone)
         return NULL;
+    if (strcmp(request, "limit") == 0)
+        return process->memlock.set ? g_strdup_printf("limit %" G_GUINT64_FORMAT, process->memlock.value)
+                                    : g_strdup("limit none");
     if (g_str_has_prefix(request, "add ")) {
         assert_string_equal(request, "add 0000:43:00.0");
         process->adds++;
@@ -565,10 +568,12 @@ static void test_helper_mode_takes_devices_over(void **state)
 {
     static const char add[] = "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"vfio-pci\",\"host\":"
                               "\"0000:43:00.0\",\"id\":\"hostdev1\"},\"id\":\"libvirt-9\"}";
+    const char *const without[] = {"-machine", "q35", "-m", "256", NULL};
     Process process = {.helper = true};
-    Qemu qemu = running;
+    Qemu qemu = running, bare = running;
     Outcome outcome = say(arguments, &process, &qemu, add);
 
+    bare.peripheral = bare.memory = "[]";
     /* QEMU is asked for the replacement, and the client gets the answer to its own command. */
     assert_int_equal(outcome.verdict, VFM_TALK_ANSWER);
     assert_non_null(strstr(outcome.last_asked, "vfio-user-pci"));
@@ -591,6 +596,13 @@ static void test_helper_mode_takes_devices_over(void **state)
         &process, &qemu,
         "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"vfio-pci\",\"host\":\"0000:43:00.0\",\"x-vga\":true}}",
         "no x-vga");
+    /* What counts is what the process that maps may lock. */
+    process.memlock = VFM_SOME(8 << 20);
+    outcome = say(without, &process, &bare, add);
+    assert_non_null(strstr(outcome.answer, "libvirt raises only QEMU's later"));
+    outcome_clear(&outcome);
+    expect(&process, &qemu, "{\"execute\":\"vfiomem-query-status\"}", "\"limit\":8388608");
+    process.memlock = VFM_NONE;
     process.gone = true;
     expect(&process, &qemu, add, "start it again to assign devices");
     process.gone = false;
