@@ -14,8 +14,8 @@
  * most.
  *
  * The loop does what a driver does: pages are pinned for the time of a transfer, so that Linux does not move them away
- * under the device; vmsplice() is how a program gets that. Every other copy stays out of plugged memory, or a page
- * would be pinned there at any moment and Linux could never give the last block back.
+ * under the device; vmsplice() is how a program gets that. One copy in four is in plugged memory: were a page pinned
+ * there at any moment, Linux could never give the last block back.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -308,11 +308,11 @@ static void loop(Totals *sum, uint64_t plugged)
             if (addresses[i] >= plugged)
                 there[there[0] ? 1 : 0] = fresh + i * PAGE;
         }
-        if (round % 2 == 0 || !there[0])
+        if (round % 4 != 0 || !there[0])
             pinned_copy(sum, boot, boot + PAGE, plugged);
-        else if (round % 8 == 1)
+        else if (round % 16 == 0)
             pinned_copy(sum, boot, there[0], plugged);
-        else if (round % 8 == 3 || !there[1])
+        else if (round % 16 == 8 || !there[1])
             pinned_copy(sum, there[0], boot, plugged);
         else
             pinned_copy(sum, there[0], there[1], plugged);

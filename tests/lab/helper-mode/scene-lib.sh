@@ -32,6 +32,9 @@ helper_maps="<vfiomem:mapping owner='helper'/>"
 
 # libvirt_up: libvirtd with vfiomem's hook; two expectations.
 libvirt_up() {
+    # Faults before this are another scene's.
+    echo "scene begins" > /dev/kmsg
+    [ -z "${SCENE_KEEP-}" ] || ! virsh -q list > /dev/null || return
     mkdir -p /run/libvirt
     pgrep -x virtlogd > /dev/null || virtlogd -d
     pgrep -x libvirtd > /dev/null || libvirtd -d
@@ -41,8 +44,6 @@ libvirt_up() {
     wait_for 60 not pgrep -x libvirtd
     libvirtd -d
     check "the hook is installed" wait_for 120 virsh -q list
-    # Faults before this are another scene's.
-    echo "scene begins" > /dev/kmsg
 }
 
 # clean_up: no guest is left, of a scene before in the same L1.
@@ -57,10 +58,10 @@ clean_up() {
     rm -f /run/*.log /run/*.xml /run/*.in
 }
 
-# guest_xml NAME POLICY BACKING [DEVICES]: $GUEST_MIB (512) of boot memory, $GUEST_PLUGGABLE_MIB (512) of virtio-mem that is
+# guest_xml NAME POLICY BACKING [DEVICES]: $GUEST_MIB (512) of boot memory, $GUEST_PLUGGABLE_MIB (256) of virtio-mem that is
 # at zero, in blocks of 2 MiB; $GUEST_EMULATOR (vfiomem-qemu).
 guest_xml() {
-    local boot=${GUEST_MIB-512} pluggable=${GUEST_PLUGGABLE_MIB-512}
+    local boot=${GUEST_MIB-512} pluggable=${GUEST_PLUGGABLE_MIB-256}
 
     cat << XML
 <domain type='qemu'>
@@ -74,7 +75,7 @@ guest_xml() {
   <cpu mode='maximum'><numa><cell id='0' cpus='0' memory='$boot' unit='MiB'/></numa></cpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>
     <kernel>/mnt/vmlinuz</kernel><initrd>/mnt/initrd.img</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1 memhp_default_state=online_movable</cmdline></os>
+    <cmdline>console=ttyS0 quiet panic=-1 nowatchdog init_on_alloc=0 memhp_default_state=online_movable</cmdline></os>
   <features><acpi/></features>
   <devices>
     <emulator>${GUEST_EMULATOR-/usr/local/bin/vfiomem-qemu}</emulator>
@@ -96,7 +97,13 @@ XML
 hostdev() {
     echo "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x${2-00}' slot='0x$1' function='0x0'/></source></hostdev>"
 }
-define_guest() { guest_xml "$@" > "/run/$1.xml"; virsh -q define "/run/$1.xml"; }
+# define_guest: with $SCENE_KEEP, for L1's shell, a guest that runs is taken as it is and left running at the end.
+kept() { [ -n "${SCENE_KEEP-}" ] && started "$1"; }
+define_guest() {
+    kept "$1" && return
+    guest_xml "$@" > "/run/$1.xml"
+    virsh -q define "/run/$1.xml"
+}
 
 # must COMMAND...: for what all that follows needs; the scene ends here if it fails.
 must() { "$@" || { guests_last_words; finish; }; }
@@ -107,26 +114,29 @@ plug() { virsh -q update-memory-device "$1" --requested-size "$2MiB"; }
 linux_is_up() { wait_for 900 guest_said "$1" '^ready'; }
 # start_guest NAME: three expectations and Linux; the scene ends here if it does not start.
 start_guest() {
-    check "it starts" virsh start "$1"
+    kept "$1" || check "it starts" virsh start "$1"
     must started "$1"
     check "QEMU itself has nothing locked" test "$(locked "$(guest_pid "$1")")" = 0
     check "Linux is up in it" linux_is_up "$1"
 }
 # end_guest NAME: it leaves nothing behind.
 end_guest() {
+    [ -z "${SCENE_KEEP-}" ] || return 0
     check "it is destroyed" virsh destroy "$1"
     check "nothing of ours is left" wait_for 30 not pgrep -f vfiomem-helper
     virsh -q undefine "$1"
 }
 
-# grown NAME MIB and shrunk NAME MIB, of virtio-mem: wait until that is what is pinned besides boot memory. A page that the
-# guest had pinned just then makes Linux try again after 50 s, or when it is told again.
+# grown NAME MIB and shrunk NAME MIB, of virtio-mem: wait until that is what is pinned besides boot memory. Where a page was
+# just then pinned in the guest, Linux tries again after 50 s of its time, then 100; or when it is told again, which makes it
+# begin anew and must not be too soon.
 grown() { wait_for 120 locked_about $((${GUEST_MIB-512} + $2)); }
 shrunk() {
     local i
 
-    for ((i = 0; i < 12; i++)); do
-        wait_for 15 locked_about $((${GUEST_MIB-512} + $2)) > /dev/null && return 0
+    for ((i = 0; i < 8; i++)); do
+        wait_for 75 locked_about $((${GUEST_MIB-512} + $2)) > /dev/null && return 0
+        echo "the guest is told again to shrink"
         plug "$1" "$2"
     done
     locked_about $((${GUEST_MIB-512} + $2))
@@ -183,7 +193,7 @@ no_vfio_descriptor() { ! ls -l "/proc/$1/fd" | grep -E '/dev/(vfio/vfio|vfio/[0-
 # DMA faults that L1's IOMMU reported since libvirt_up, one a line.
 faults() { dmesg | sed -n '/scene begins/h;//!H;${x;p}' | grep -E 'DMAR:.*fault addr'; }
 no_faults() { ! faults; }
-fault_at() { faults | grep -i "fault addr 0x0*${1#0x}"; }
+fault_at() { faults | grep -iE "fault addr 0x0*${1#0x}\b"; }
 
 # --- the guest's console
 

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The same short life with iommufd as the backend: the device's own node and one IOAS instead of groups and a container.
+. /mnt/scene-lib.sh
+[ -c /dev/iommu ] || skip "the kernel has no iommufd"
+libvirt_up
+define_guest demo "<vfiomem:mapping owner='helper' backend='iommufd'/>" "$shared" "$(hostdev 10)"
+short_life demo 11
+end_scene
