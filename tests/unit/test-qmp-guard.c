@@ -99,6 +99,7 @@ static char *replace_device(void *data, const char *text, const char *socket, GE
 
 static void plugged(void *data, const char *socket, const char *id)
 {
+    g_free(((Process *)data)->plugged);
     ((Process *)data)->plugged = g_strdup_printf("%s %s", socket, id);
 }
 

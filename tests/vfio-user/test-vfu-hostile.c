@@ -577,6 +577,12 @@ static void say(Scene *scene, const Template *template, const uint8_t *payload, 
     hostile_unmaps_all(scene);
 }
 
+static void fill(uint8_t *payload, const Template *template)
+{
+    if (template->length)
+        memcpy(payload, template->payload, template->length);
+}
+
 static void each_field(Scene *scene, const Template *template)
 {
     static const uint64_t values[] = {0,
@@ -599,20 +605,20 @@ static void each_field(Scene *scene, const Template *template)
                                       UINT64_MAX};
     g_autofree uint8_t *payload = g_malloc0(template->length + 64);
 
-    memcpy(payload, template->payload, template->length);
+    fill(payload, template);
     say(scene, template, payload, template->length);
     for (uint32_t at = 0; at + 4 <= template->length;) {
         uint32_t size = template->fields >> (at / 4) & 1 ? 8 : 4;
 
         for (unsigned v = 0; v < G_N_ELEMENTS(values); v++) {
-            memcpy(payload, template->payload, template->length);
+            fill(payload, template);
             memcpy(payload + at, &values[v], size);
             say(scene, template, payload, template->length);
         }
         at += size;
     }
     /* Each length, and some too many. */
-    memcpy(payload, template->payload, template->length);
+    fill(payload, template);
     for (uint32_t length = 0; length <= template->length + 9; length++)
         say(scene, template, payload, length);
 }
