@@ -90,14 +90,16 @@ static void served(VfmMediator *mediator, VfmJournalState *next, int entry, cons
 {
     VfmDeviceEntry *entries = mediator->journal->shared->devices;
 
+    /* Said again, by one that took over: nothing changed. */
+    if (entry >= 0 && strcmp(entries[entry].socket, socket) == 0)
+        return;
     for (unsigned i = 0; entry < 0 && i < VFM_DEVICES_MAX; i++)
         if (!vfm_device_set_has(&next->devices, i))
             entry = (int)i;
     if (entry < 0)
         return;
     /* Half written is no harm: the same line is dealt with again by a successor. */
-    if (!vfm_device_set_has(&next->devices, (unsigned)entry) || strcmp(entries[entry].socket, socket) != 0)
-        entries[entry].id[0] = '\0';
+    entries[entry].id[0] = '\0';
     g_strlcpy(entries[entry].address, address, sizeof(entries[entry].address));
     g_strlcpy(entries[entry].socket, socket, sizeof(entries[entry].socket));
     vfm_device_set_put(&next->devices, (unsigned)entry, true);

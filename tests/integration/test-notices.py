@@ -125,6 +125,12 @@ def check_events(monitor, devices, supervisor):
     assert seen["helper-mapping"]["mappings"] == 7, seen
     assigned = seen["assigned"][0]
     assert (assigned["host"], assigned["held"], assigned["lost"]) == (DEVICE, True, False), assigned
+    # One that took over says what it serves once more.
+    devices.tell("restarted - it is another one now")
+    devices.tell(f"served {DEVICE} {SOCKET}")
+    event = monitor.event()
+    assert (event["action"], event["device"]) == ("restarted", None), event
+    assert status(monitor, devices)["assigned"][0]["held"] is True
     # What a worker knew, its successor knows.
     kill_worker(supervisor)
     devices.tell(f"released {DEVICE} all is mapped")
