@@ -26,6 +26,10 @@ static void prepare(VfmTransfer *transfer, void *data, size_t size, size_t contr
 
 void vfm_transfer_prepare_receive(VfmTransfer *transfer, void *data, size_t size)
 {
+    /* Both its pages are to be there: one that is missing can't be had any more by a process that is being killed, and
+     * the kernel would drop the descriptors that were to be named in it. */
+    transfer->control.bytes[0] = 0;
+    transfer->control.bytes[sizeof(transfer->control.bytes) - 1] = 0;
     prepare(transfer, data, size, sizeof(transfer->control.bytes));
 }
 

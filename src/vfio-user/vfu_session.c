@@ -57,7 +57,9 @@ int vfm_vfu_errno(const GError *error)
 
 static bool reading(const VfmVfuSession *session)
 {
-    return !session->stop_reading && vfm_vfu_journal_state(session->journal)->reading == VFM_VFU_READING;
+    const VfmVfuState *state = vfm_vfu_journal_state(session->journal);
+
+    return !session->stop_reading && state->reading == VFM_VFU_READING && state->phase == VFM_VFU_OPEN;
 }
 
 static gpointer read_messages(gpointer data)

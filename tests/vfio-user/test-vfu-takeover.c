@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Workers die by SIGKILL at random moments and at every step that is told by name, while two clients talk to a device
+ * each: pipelined, with descriptors, with answers larger than a socket holds. Each client must get every answer once,
+ * in order and right, each command must come to the device in order and with its own descriptors (again only if the
+ * worker died over it), and no descriptor may be left. The seed is printed; VFIOMEM_SEED repeats a run (as far as the
+ * scheduler lets it).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "descriptors.h"
+#include "devices_supervisor.h"
+#include "vfu_session.h"
+
+enum {
+    CLIENTS = 2,
+    KILLS = 400,
+    IN_FLIGHT = 40,
+    BAR_SIZE = 1 << 20,
+    LARGE = 600000, /* more than a socket's buffer */
+    DEADLY = 0xdead,
+    STEPS = 16,
+};
+
+/* A device, in memory that survives. */
+typedef struct {
+    uint8_t bar[BAR_SIZE];
+    uint64_t last;    /* number of the last map, unmap or interrupt setting */
+    uint64_t repeats; /* commands that came again */
+    uint32_t gones, resets, wrong;
+    char why[256]; /* of the last end */
+} Core;
+
+typedef struct {
+    char names[STEPS][32];
+    uint32_t visits[STEPS], deaths[STEPS];
+    uint32_t one_in; /* visits to a step die; 0: none */
+    uint64_t chance; /* of workers, who would all have the same luck with a generator of their own */
+    uint32_t restarts, live;
+    volatile uint64_t progress;
+    Core cores[CLIENTS];
+} Shared;
+
+typedef struct {
+    VfmVfuDevice vfu; /* first */
+    Core *core;
+} Device;
+
+typedef struct {
+    Shared *shared;
+    VfmVfuJournal *journals[CLIENTS];
+    GArray *inherited;
+} World;
+
+/* --- the device */
+
+static Core *core_of(VfmVfuDevice *vfu)
+{
+    return ((Device *)vfu)->core;
+}
+
+static void info(VfmVfuDevice *vfu, struct vfio_device_info *out)
+{
+    *out = (struct vfio_device_info){
+        .argsz = sizeof(*out), .flags = VFIO_DEVICE_FLAGS_RESET, .num_regions = 1, .num_irqs = 1};
+}
+
+static bool region_info(VfmVfuDevice *vfu, uint32_t index, GByteArray *out, int *fd, GError **error)
+{
+    struct vfio_region_info region = {.argsz = sizeof(region),
+                                      .flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
+                                               VFIO_REGION_INFO_FLAG_MMAP,
+                                      .size = BAR_SIZE};
+
+    g_byte_array_append(out, (const uint8_t *)&region, sizeof(region));
+    *fd = STDERR_FILENO; /* any that stays */
+    return true;
+}
+
+static bool irq_info(VfmVfuDevice *vfu, struct vfio_irq_info *irq, GError **error)
+{
+    irq->count = 8;
+    irq->flags = VFIO_IRQ_INFO_EVENTFD;
+    return true;
+}
+
+/* Numbers rise; the same one again is a repetition. */
+static void came(Core *core, uint64_t number)
+{
+    core->wrong += number < core->last;
+    core->repeats += number == core->last;
+    core->last = number;
+}
+
+static uint64_t tag_of(int fd)
+{
+    uint64_t tag = 0;
+
+    return pread(fd, &tag, sizeof(tag), 0) == sizeof(tag) ? tag : 0;
+}
+
+static bool set_irqs(VfmVfuDevice *vfu, const struct vfio_irq_set *set, const uint8_t *bools, const int *fds,
+                     GError **error)
+{
+    /* Tagged with the first one's, counted on. */
+    for (uint32_t i = 1; i < set->count; i++)
+        core_of(vfu)->wrong += tag_of(fds[i]) != tag_of(fds[0]) + i;
+    return true;
+}
+
+static bool region_read(VfmVfuDevice *vfu, uint32_t region, uint64_t offset, void *data, uint32_t count, GError **error)
+{
+    memcpy(data, core_of(vfu)->bar + offset, count);
+    return true;
+}
+
+static bool region_write(VfmVfuDevice *vfu, uint32_t region, uint64_t offset, const void *data, uint32_t count,
+                         GError **error)
+{
+    if (offset == DEADLY && count == 3)
+        abort();
+    memcpy(core_of(vfu)->bar + offset, data, count);
+    return true;
+}
+
+static bool reset(VfmVfuDevice *vfu, GError **error)
+{
+    core_of(vfu)->resets++;
+    return true;
+}
+
+static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map, int fd, GError **error)
+{
+    came(core_of(vfu), message);
+    core_of(vfu)->wrong += tag_of(fd) != map->address;
+    return true;
+}
+
+static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uint64_t size, uint64_t *unmapped,
+                      GError **error)
+{
+    came(core_of(vfu), message);
+    *unmapped = size / 2;
+    return true;
+}
+
+static void gone(VfmVfuDevice *vfu, const GError *why)
+{
+    core_of(vfu)->gones++;
+    g_strlcpy(core_of(vfu)->why, why ? why->message : "", sizeof(core_of(vfu)->why));
+}
+
+static const VfmVfuDeviceOps device_ops = {
+    .info = info,
+    .region_info = region_info,
+    .irq_info = irq_info,
+    .set_irqs = set_irqs,
+    .read = region_read,
+    .write = region_write,
+    .reset = reset,
+    .dma_map = dma_map,
+    .dma_unmap = dma_unmap,
+    .gone = gone,
+};
+
+/* --- the worker */
+
+static void step(const char *name, gpointer data)
+{
+    Shared *shared = data;
+    unsigned i = 0;
+
+    while (i < STEPS - 1 && shared->names[i][0] && strcmp(shared->names[i], name) != 0)
+        i++;
+    if (!shared->names[i][0])
+        g_strlcpy(shared->names[i], name, sizeof(shared->names[i]));
+    shared->visits[i]++;
+    shared->chance = shared->chance * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    if (shared->one_in && (shared->chance >> 33) % shared->one_in == 0) {
+        shared->deaths[i]++;
+        kill(getpid(), SIGKILL);
+    }
+}
+
+static int work(gpointer data)
+{
+    World *world = data;
+    g_autoptr(GArray) owned = g_array_new(false, false, sizeof(int));
+    Device devices[CLIENTS] = {0};
+    VfmVfuSession *sessions[CLIENTS] = {0};
+    bool going = true;
+
+    g_array_append_vals(owned, world->inherited->data, world->inherited->len);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        vfm_vfu_journal_recover(world->journals[i]);
+        vfm_vfu_journal_descriptors(world->journals[i], owned);
+    }
+    vfm_descriptors_close_others(owned);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        devices[i] = (Device){.vfu.ops = &device_ops, .core = &world->shared->cores[i]};
+        if (vfm_vfu_journal_state(world->journals[i])->phase != VFM_VFU_UNUSED)
+            sessions[i] = vfm_vfu_session_resume(world->journals[i], &devices[i].vfu);
+    }
+    while (going) {
+        going = false;
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            if (!sessions[i])
+                continue;
+            vfm_vfu_session_wait(sessions[i]);
+            g_clear_pointer(&sessions[i], vfm_vfu_session_free);
+        }
+    }
+    return 0;
+}
+
+static void give_up(gpointer data)
+{
+    /* The end of all clients, which they notice. */
+}
+
+/* --- the clients */
+
+typedef struct {
+    uint64_t number;
+    uint16_t command;
+    GByteArray *payload; /* that the answer must have */
+    int status;
+    bool fd; /* comes along */
+} Expected;
+
+typedef struct {
+    int socket;
+    const Core *core;
+    GRand *rand;
+    uint8_t bar[BAR_SIZE]; /* as the device's must be */
+    GByteArray *out;       /* of the message that is being sent */
+    size_t sent;
+    int fds[VFM_VFU_MAX_FDS];
+    unsigned n_fds;
+    GByteArray *in;
+    unsigned in_fds;
+    GQueue *expected;
+    uint64_t asked, answered, large, with_fds, maps;
+} Client;
+
+static int tagged(uint64_t tag)
+{
+    int fd = memfd_create("tagged", MFD_CLOEXEC);
+
+    assert_int_equal(pwrite(fd, &tag, sizeof(tag), 0), sizeof(tag));
+    return fd;
+}
+
+static Expected *begin_message(Client *client, uint16_t command, uint32_t flags, const void *payload, uint32_t length,
+                               const void *more, uint32_t more_length)
+{
+    VfmVfuHeader header = {.id = (uint16_t)client->asked,
+                           .command = command,
+                           .size = (uint32_t)sizeof(header) + length + more_length,
+                           .flags = flags};
+    Expected *expected = g_new0(Expected, 1);
+
+    g_byte_array_set_size(client->out, 0);
+    client->sent = 0;
+    g_byte_array_append(client->out, (const uint8_t *)&header, sizeof(header));
+    g_byte_array_append(client->out, payload, length);
+    if (more_length)
+        g_byte_array_append(client->out, more, more_length);
+    expected->number = client->asked++;
+    expected->command = command;
+    expected->payload = g_byte_array_new();
+    if (flags & VFM_VFU_NO_REPLY) {
+        g_byte_array_unref(expected->payload);
+        g_free(expected);
+        return NULL;
+    }
+    g_queue_push_tail(client->expected, expected);
+    return expected;
+}
+
+static void ask_version(Client *client)
+{
+    static const char json[] = "\0\0\0\0{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
+                               "\"max_dma_maps\":65535,\"pgsizes\":4096,\"write_multiple\":true,\"x\":0}}";
+    static const char answer[] = "\0\0\0\0{\"capabilities\":{\"max_dma_maps\":7,\"max_msg_fds\":16,"
+                                 "\"max_data_xfer_size\":1048576,\"pgsizes\":4096,\"write_multiple\":true}}";
+    Expected *expected = begin_message(client, VFM_VFU_VERSION, 0, json, sizeof(json), NULL, 0);
+
+    g_byte_array_append(expected->payload, (const uint8_t *)answer, sizeof(answer));
+}
+
+static void ask_write(Client *client)
+{
+    VfmVfuRegionAccess access = {.count = (uint32_t)g_rand_int_range(client->rand, 1, 3000)};
+    bool silent = g_rand_int_range(client->rand, 0, 3) == 0;
+    g_autofree uint8_t *data = NULL;
+    Expected *expected;
+
+    if (g_rand_int_range(client->rand, 0, 40) == 0)
+        access.count = LARGE;
+    access.offset = (uint64_t)g_rand_int_range(client->rand, 0, (gint32)(BAR_SIZE - access.count));
+    data = g_malloc(access.count);
+    for (uint32_t i = 0; i < access.count; i++)
+        data[i] = (uint8_t)(client->asked + i);
+    memcpy(client->bar + access.offset, data, access.count);
+    expected = begin_message(client, VFM_VFU_REGION_WRITE, silent ? VFM_VFU_NO_REPLY : 0, &access, sizeof(access), data,
+                             access.count);
+    if (expected)
+        g_byte_array_append(expected->payload, (const uint8_t *)&access, sizeof(access));
+}
+
+static void ask_read(Client *client)
+{
+    VfmVfuRegionAccess access = {.count = (uint32_t)g_rand_int_range(client->rand, 1, 3000)};
+    Expected *expected;
+
+    if (g_rand_int_range(client->rand, 0, 40) == 0) {
+        access.count = LARGE;
+        client->large++;
+    }
+    access.offset = (uint64_t)g_rand_int_range(client->rand, 0, (gint32)(BAR_SIZE - access.count));
+    expected = begin_message(client, VFM_VFU_REGION_READ, 0, &access, sizeof(access), NULL, 0);
+    g_byte_array_append(expected->payload, (const uint8_t *)&access, sizeof(access));
+    g_byte_array_append(expected->payload, client->bar + access.offset, access.count);
+}
+
+static void ask_map(Client *client)
+{
+    VfmVfuDmaMap map = {.argsz = sizeof(map), .flags = 3, .address = ++client->maps << 12, .size = 4096};
+
+    client->fds[client->n_fds++] = tagged(map.address);
+    client->with_fds++;
+    begin_message(client, VFM_VFU_DMA_MAP, 0, &map, sizeof(map), NULL, 0);
+}
+
+static void ask_unmap(Client *client)
+{
+    VfmVfuDmaUnmap unmap = {.argsz = sizeof(unmap), .address = 4096, .size = 8192};
+    Expected *expected = begin_message(client, VFM_VFU_DMA_UNMAP, 0, &unmap, sizeof(unmap), NULL, 0);
+
+    unmap.size /= 2;
+    g_byte_array_append(expected->payload, (const uint8_t *)&unmap, sizeof(unmap));
+}
+
+static void ask_irqs(Client *client)
+{
+    struct vfio_irq_set set = {.argsz = sizeof(set),
+                               .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                               .count = (uint32_t)g_rand_int_range(client->rand, 1, 9)};
+
+    for (uint32_t i = 0; i < set.count; i++)
+        client->fds[client->n_fds++] = tagged(client->asked * 16 + i);
+    client->with_fds++;
+    begin_message(client, VFM_VFU_DEVICE_SET_IRQS, 0, &set, sizeof(set), NULL, 0);
+}
+
+static void ask_region_info(Client *client)
+{
+    struct vfio_region_info region = {.argsz = sizeof(region)};
+    Expected *expected = begin_message(client, VFM_VFU_DEVICE_GET_REGION_INFO, 0, &region, sizeof(region), NULL, 0);
+
+    region.flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE | VFIO_REGION_INFO_FLAG_MMAP;
+    region.size = BAR_SIZE;
+    g_byte_array_append(expected->payload, (const uint8_t *)&region, sizeof(region));
+    expected->fd = true;
+}
+
+static void ask_impossible(Client *client)
+{
+    Expected *expected = begin_message(client, 39, 0, "?", 1, NULL, 0);
+
+    expected->status = ENOTSUP;
+}
+
+static void ask(Client *client)
+{
+    static void (*const kinds[])(Client *) = {ask_write, ask_read,        ask_map,       ask_unmap,
+                                              ask_irqs,  ask_region_info, ask_impossible};
+
+    if (client->asked == 0)
+        ask_version(client);
+    else
+        kinds[g_rand_int_range(client->rand, 0, G_N_ELEMENTS(kinds))](client);
+}
+
+static void send_some(Client *client)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int) * VFM_VFU_MAX_FDS)];
+    } control;
+    size_t left = client->out->len - client->sent, most = (size_t)g_rand_int_range(client->rand, 1, 60000);
+    struct iovec iov = {client->out->data + client->sent, MIN(left, most)};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t n;
+
+    if (client->n_fds) {
+        struct cmsghdr *c = &control.align;
+
+        memset(&control, 0, sizeof(control));
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE(sizeof(int) * client->n_fds);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int) * client->n_fds);
+        memcpy(CMSG_DATA(c), client->fds, sizeof(int) * client->n_fds);
+    }
+    n = sendmsg(client->socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n <= 0) {
+        assert_int_equal(errno, EAGAIN);
+        return;
+    }
+    client->sent += (size_t)n;
+    while (client->n_fds)
+        close(client->fds[--client->n_fds]);
+}
+
+static void check_answer(Client *client, const VfmVfuHeader *header, const uint8_t *payload)
+{
+    Expected *expected = g_queue_pop_head(client->expected);
+
+    assert_non_null(expected);
+    assert_int_equal(header->id, (uint16_t)expected->number);
+    assert_int_equal(header->command, expected->command);
+    assert_int_equal(header->error, expected->status);
+    assert_int_equal(header->size - sizeof(*header), expected->payload->len);
+    if (expected->payload->len)
+        assert_memory_equal(payload, expected->payload->data, expected->payload->len);
+    assert_int_equal(client->in_fds, expected->fd);
+    client->in_fds = 0;
+    client->answered++;
+    g_byte_array_unref(expected->payload);
+    g_free(expected);
+}
+
+static void hear(Client *client)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int) * VFM_VFU_MAX_FDS)];
+    } control;
+    VfmVfuHeader header = {0};
+    uint8_t part[65536];
+    size_t want = sizeof(header) - client->in->len;
+    struct iovec iov = {part, 0};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    ssize_t n;
+
+    if (client->in->len >= sizeof(header)) {
+        memcpy(&header, client->in->data, sizeof(header));
+        want = header.size - client->in->len;
+    }
+    iov.iov_len = MIN(want, sizeof(part));
+    n = recvmsg(client->socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n <= 0)
+        print_error("the connection ended: %s\n", client->core->why);
+    assert_true(n > 0);
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+        unsigned count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+
+        for (unsigned i = 0; i < count; i++)
+            close(((const int *)(const void *)CMSG_DATA(c))[i]);
+        client->in_fds += count;
+    }
+    g_byte_array_append(client->in, part, (guint)n);
+    if (client->in->len < sizeof(header))
+        return;
+    memcpy(&header, client->in->data, sizeof(header));
+    if (client->in->len == header.size) {
+        check_answer(client, &header, client->in->data + sizeof(header));
+        g_byte_array_set_size(client->in, 0);
+    }
+}
+
+static void client_init(Client *client, const Core *core, int socket, guint32 seed)
+{
+    client->core = core;
+    client->socket = socket;
+    client->rand = g_rand_new_with_seed(seed);
+    client->out = g_byte_array_new();
+    client->in = g_byte_array_new();
+    client->expected = g_queue_new();
+}
+
+static void client_clear(Client *client)
+{
+    close(client->socket);
+    assert_int_equal(client->n_fds, 0);
+    g_byte_array_unref(client->out);
+    g_byte_array_unref(client->in);
+    g_queue_free(client->expected);
+    g_rand_free(client->rand);
+}
+
+/* What can be done now, for all clients; @more: new messages may be begun. */
+static void turn(Client *clients, bool more)
+{
+    struct pollfd slots[CLIENTS];
+
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if (more && clients[i].sent == clients[i].out->len && g_queue_get_length(clients[i].expected) < IN_FLIGHT)
+            ask(&clients[i]);
+        slots[i] = (struct pollfd){.fd = clients[i].socket,
+                                   .events = (short)((clients[i].sent < clients[i].out->len ? POLLOUT : 0) |
+                                                     (g_queue_is_empty(clients[i].expected) ? 0 : POLLIN))};
+    }
+    assert_true(poll(slots, CLIENTS, 20000) > 0); /* nothing for 20 s: a message or an answer was lost */
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        if (slots[i].revents & POLLOUT)
+            send_some(&clients[i]);
+        /* Now and then a client that does not listen, so that answers are sent in parts. */
+        if ((slots[i].revents & (POLLIN | POLLHUP)) && g_rand_int_range(clients[i].rand, 0, 4))
+            hear(&clients[i]);
+    }
+}
+
+static bool quiet(const Client *clients)
+{
+    for (unsigned i = 0; i < CLIENTS; i++)
+        if (clients[i].sent < clients[i].out->len || !g_queue_is_empty(clients[i].expected))
+            return false;
+    return true;
+}
+
+/* --- the scene */
+
+static pid_t worker_of(pid_t supervisor)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/children", (int)supervisor, (int)supervisor);
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(path, &text, NULL, NULL) && *text ? (pid_t)atoi(text) : 0;
+}
+
+static bool kill_worker(pid_t supervisor)
+{
+    pid_t worker = worker_of(supervisor);
+
+    return worker > 0 && kill(worker, SIGKILL) == 0;
+}
+
+static unsigned descriptors_of(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int)pid);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    unsigned n = 0;
+
+    while (dir && g_dir_read_name(dir))
+        n++;
+    return n;
+}
+
+/* A supervisor with one connection a client; @sockets are the clients' ends. */
+static pid_t start(Shared *shared, int sockets[CLIENTS])
+{
+    static const VfmVfuOffer offer = {.max_dma_maps = 7, .page_sizes = 4096};
+    int pairs[CLIENTS][2];
+    pid_t pid;
+
+    for (unsigned i = 0; i < CLIENTS; i++)
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i]), 0);
+    pid = fork();
+    if (pid == 0) {
+        World world = {.shared = shared, .inherited = g_array_new(false, false, sizeof(int))};
+        VfmDevicesSupervision supervision = {.journals = world.journals,
+                                             .n_journals = CLIENTS,
+                                             .progress = &shared->progress,
+                                             .restarts = &shared->restarts,
+                                             .pidfd = -1,
+                                             .work = work,
+                                             .give_up = give_up,
+                                             .data = &world};
+
+        /* cmocka's handlers are not for workers. */
+        for (int i = 1; i < SIGRTMIN; i++)
+            signal(i, SIG_DFL);
+        freopen("/dev/null", "w", stderr); /* a line for each worker */
+        for (unsigned i = 0; i < CLIENTS; i++)
+            close(pairs[i][0]);
+        vfm_descriptors_open(world.inherited);
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            world.journals[i] = vfm_vfu_journal_new(NULL);
+            vfm_vfu_journal_set_step(world.journals[i], step, shared);
+            vfm_vfu_journal_open(world.journals[i], pairs[i][1], &offer);
+            /* It is the journal's from now on. */
+            for (unsigned k = 0; k < world.inherited->len; k++)
+                if (g_array_index(world.inherited, int, k) == pairs[i][1])
+                    g_array_remove_index_fast(world.inherited, k--);
+        }
+        _exit(vfm_devices_supervise(&supervision) ? 0 : 1);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        close(pairs[i][1]);
+        sockets[i] = pairs[i][0];
+    }
+    return pid;
+}
+
+static Shared *make_shared(void)
+{
+    Shared *shared = mmap(NULL, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    assert_ptr_not_equal(shared, MAP_FAILED);
+    return shared;
+}
+
+static void await_end(pid_t supervisor, bool well)
+{
+    int status;
+
+    assert_int_equal(waitpid(supervisor, &status, 0), supervisor);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), well ? 0 : 1);
+}
+
+/* Each step had a death, each kind of message came. */
+static bool enough(const Shared *shared, const Client *clients)
+{
+    for (unsigned i = 0; i < STEPS && shared->names[i][0]; i++)
+        if (!shared->deaths[i])
+            return false;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        if (clients[i].with_fds < 100 || clients[i].large < 3)
+            return false;
+    return true;
+}
+
+static void test_nothing_is_lost_doubled_or_reordered(void **state)
+{
+    const char *seed_text = g_getenv("VFIOMEM_SEED");
+    guint32 seed = seed_text ? (guint32)strtoul(seed_text, NULL, 0) : g_random_int();
+    g_autoptr(GRand) rand = g_rand_new_with_seed(seed);
+    Shared *shared = make_shared();
+    Client *clients = g_new0(Client, CLIENTS);
+    int sockets[CLIENTS];
+    unsigned kills = 0, at_rest;
+    pid_t supervisor;
+
+    print_message("seed %u\n", seed);
+    supervisor = start(shared, sockets);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        client_init(&clients[i], &shared->cores[i], sockets[i], seed + i);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        ask(&clients[i]);
+    while (!quiet(clients))
+        turn(clients, false);
+    at_rest = descriptors_of(supervisor);
+    /* From without, then from within, at each step. */
+    while (kills < KILLS) {
+        turn(clients, true);
+        if (g_rand_int_range(rand, 0, 20) == 0)
+            kills += kill_worker(supervisor);
+    }
+    shared->one_in = 150;
+    for (uint32_t until = shared->restarts + KILLS; shared->restarts < until || !enough(shared, clients);)
+        turn(clients, true);
+    shared->one_in = 0;
+    while (!quiet(clients))
+        turn(clients, false);
+    for (unsigned i = 0; i < STEPS && shared->names[i][0]; i++)
+        print_message("%s: %u deaths, %u visits\n", shared->names[i], shared->deaths[i], shared->visits[i]);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        const Core *core = &shared->cores[i];
+
+        print_message("client %u: %lu messages, %lu with descriptors, %lu larger than a socket holds; %lu repeated\n",
+                      i, clients[i].asked, clients[i].with_fds, clients[i].large, core->repeats);
+        assert_int_equal(core->wrong, 0);
+        assert_int_equal(core->gones, 0);
+        assert_memory_equal(core->bar, clients[i].bar, BAR_SIZE);
+    }
+    /* A last worker, so that what the one before it may have left is cleared away. */
+    kill_worker(supervisor);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        ask_impossible(&clients[i]);
+    while (!quiet(clients))
+        turn(clients, false);
+    assert_int_equal(descriptors_of(supervisor), at_rest);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        client_clear(&clients[i]);
+    await_end(supervisor, true);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        assert_true(shared->cores[i].gones >= 1);
+    g_free(clients);
+    munmap(shared, sizeof(Shared));
+}
+
+static void ask_deadly(Client *client)
+{
+    VfmVfuRegionAccess access = {.offset = DEADLY, .count = 3};
+
+    begin_message(client, VFM_VFU_REGION_WRITE, 0, &access, sizeof(access), "die", 3)->status = EIO;
+}
+
+/* Who crashes workers loses its device, and nobody else does. */
+static void test_a_deadly_message(void **state)
+{
+    Shared *shared = make_shared();
+    Client *clients = g_new0(Client, CLIENTS);
+    int sockets[CLIENTS];
+    pid_t supervisor = start(shared, sockets);
+
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        client_init(&clients[i], &shared->cores[i], sockets[i], i);
+        ask(&clients[i]);
+    }
+    while (!quiet(clients))
+        turn(clients, false);
+    ask_deadly(&clients[0]);
+    ask(&clients[1]);
+    while (!quiet(clients))
+        turn(clients, false);
+    assert_int_equal(shared->restarts, VFM_VFU_CRASHES);
+    assert_int_equal(shared->cores[0].gones, 1);
+    assert_int_equal(shared->cores[1].gones, 0);
+    /* What the guest's other devices need succeeds, all else fails, nothing reaches the device. */
+    ask_map(&clients[0]);
+    while (!quiet(clients))
+        turn(clients, false);
+    ask_deadly(&clients[0]);
+    while (!quiet(clients))
+        turn(clients, false);
+    assert_int_equal(shared->cores[0].last, 0);
+    /* A death later changes nothing about that. */
+    kill_worker(supervisor);
+    ask_deadly(&clients[0]);
+    for (unsigned i = 0; i < 200; i++) {
+        if (clients[1].sent == clients[1].out->len)
+            ask(&clients[1]);
+        turn(clients, false);
+    }
+    while (!quiet(clients))
+        turn(clients, false);
+    assert_int_equal(shared->cores[0].gones, 1);
+    assert_int_equal(shared->cores[1].wrong, 0);
+    assert_true(shared->cores[1].last > 0);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        client_clear(&clients[i]);
+    await_end(supervisor, true);
+    g_free(clients);
+    munmap(shared, sizeof(Shared));
+}
+
+/* The end of a connection, with workers dying over it. */
+static void test_the_end(void **state)
+{
+    for (unsigned round = 0; round < 20; round++) {
+        Shared *shared = make_shared();
+        Client *clients = g_new0(Client, CLIENTS);
+        int sockets[CLIENTS];
+        pid_t supervisor = start(shared, sockets);
+
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            client_init(&clients[i], &shared->cores[i], sockets[i], round + i);
+            ask(&clients[i]);
+        }
+        while (!quiet(clients))
+            turn(clients, false);
+        shared->one_in = 5;
+        for (unsigned i = 0; i < CLIENTS; i++)
+            client_clear(&clients[i]);
+        await_end(supervisor, true);
+        for (unsigned i = 0; i < CLIENTS; i++)
+            assert_true(shared->cores[i].gones >= 1);
+        g_free(clients);
+        munmap(shared, sizeof(Shared));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nothing_is_lost_doubled_or_reordered),
+        cmocka_unit_test(test_a_deadly_message),
+        cmocka_unit_test(test_the_end),
+    };
+
+    return cmocka_run_group_tests_name("vfu-takeover", tests, NULL, NULL);
+}
