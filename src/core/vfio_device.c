@@ -5,8 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 /* The VFIO core names the cdev by a folder below the device: vfio-dev/vfioN (Linux drivers/vfio/vfio_main.c). */
 static void find_cdev(const char *device, char *cdev, size_t size)
@@ -78,4 +82,18 @@ int vfm_vfio_open_cdev(const char *cdev, GError **error)
     }
     path = g_build_filename("/dev/vfio/devices", cdev, NULL);
     return open_node(path, "only one process can hold it", error);
+}
+
+void vfm_vfio_silence(int device_fd)
+{
+    struct vfio_region_info config = {.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX};
+    uint16_t command;
+
+    if (ioctl(device_fd, VFIO_DEVICE_GET_REGION_INFO, &config) == 0 &&
+        pread(device_fd, &command, sizeof(command), (off_t)config.offset + PCI_COMMAND) == sizeof(command)) {
+        command &= GUINT16_TO_LE((uint16_t)~PCI_COMMAND_MASTER);
+        if (pwrite(device_fd, &command, sizeof(command), (off_t)config.offset + PCI_COMMAND) < 0)
+            command = 0; /* the reset is left */
+    }
+    ioctl(device_fd, VFIO_DEVICE_RESET);
 }

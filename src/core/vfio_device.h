@@ -25,3 +25,6 @@ int vfm_vfio_open_container(GError **error);              /* /dev/vfio/vfio */
 int vfm_vfio_open_iommufd(GError **error);                /* /dev/iommu */
 int vfm_vfio_open_group(int group, GError **error);       /* /dev/vfio/GROUP */
 int vfm_vfio_open_cdev(const char *cdev, GError **error); /* /dev/vfio/devices/CDEV */
+
+/* Ends a PCI device's DMA and interrupts as well as can be: bus mastering off, and a reset where it has one. */
+void vfm_vfio_silence(int device_fd);

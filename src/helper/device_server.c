@@ -2,7 +2,6 @@
 #include "device_server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -11,69 +10,24 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "backend_iommufd.h"
-#include "backend_type1.h"
+#include "device_context.h"
 #include "devices_wire.h"
-#include "host_read.h"
 #include "log.h"
-#include "pci_device.h"
 #include "vfio_device.h"
-
-typedef struct {
-    char *address;
-    char *path;   /* of the socket */
-    int listener; /* -1 once QEMU has connected */
-    VfmPciDevice *device;
-    VfmVfuJournal *journal; /* the session's */
-    VfmVfuSession *session; /* NULL before */
-} Served;
 
 struct VfmDeviceServer {
     char *folder;
     int qemu_pid;
-    VfmBackendKind wanted;
-    VfmMaybe budget;
-    GArray *windows;
-
-    VfmHost *host;
-    bool iommufd;            /* what the container is */
-    VfmContainer *container; /* NULL before the first device */
-    VfmGuestDma *dma;
-    GPtrArray *served;  /* of Served* */
-    GHashTable *groups; /* number -> descriptor: a group can be opened once */
-    int ended;          /* eventfd: a session ended */
-    unsigned sockets;   /* so far, for names */
+    VfmDevicesState *state;
+    VfmDeviceContext *context;
+    struct {
+        VfmPciDevice *device;   /* NULL for a dead one */
+        VfmVfuSession *session; /* NULL before QEMU connects */
+    } served[VFM_DEVICE_SLOTS];
+    int ended; /* eventfd: a session ended */
     VfmDeviceServerNotice notice;
     gpointer notice_data;
 };
-
-VfmDeviceServer *vfm_device_server_new(const VfmDeviceServerOptions *options)
-{
-    VfmDeviceServer *server = g_new0(VfmDeviceServer, 1);
-    g_autoptr(GError) error = NULL;
-
-    server->folder = g_strdup(options->folder);
-    server->qemu_pid = options->qemu_pid;
-    server->notice = options->notice;
-    server->notice_data = options->notice_data;
-    server->wanted = options->policy->backend;
-    server->budget = options->policy->budget_mappings;
-    if (options->policy->windows && options->policy->windows->len) {
-        server->windows = vfm_ranges_new();
-        for (unsigned i = 0; i < options->policy->windows->len; i++) {
-            const VfmWindow *window = &g_array_index(options->policy->windows, VfmWindow, i);
-
-            vfm_ranges_add(server->windows, window->start, window->start + (window->size - 1));
-        }
-    }
-    server->host = vfm_host_read("/", &error);
-    if (!server->host)
-        vfm_log("reserved regions of devices are not known: %s", error->message);
-    server->served = g_ptr_array_new();
-    server->groups = g_hash_table_new(NULL, NULL);
-    server->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return server;
-}
 
 static void tell(const VfmDeviceServer *server, const char *action, const char *device, const char *text)
 {
@@ -94,138 +48,16 @@ static void notice(VfmPciNotice kind, const char *device, const char *text, gpoi
     tell(data, actions[kind], device, text);
 }
 
-/* --- the container */
-
-static bool open_type1(VfmDeviceServer *server, GError **error)
+static VfmDeviceSlot *slot_of(const VfmDeviceServer *server, unsigned i)
 {
-    int fd = vfm_vfio_open_container(error);
-    VfmBackend *backend = fd < 0 ? NULL : vfm_backend_type1_new(fd, error);
-
-    if (!backend) {
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    server->iommufd = false;
-    server->container = vfm_container_new("container 0", backend, server->budget);
-    return true;
+    return &server->state->shared->slots[i];
 }
 
-static bool open_iommufd(VfmDeviceServer *server, GError **error)
+/* Stores of a slot's content come before that of the stage from which on it counts, and after that of the one from
+ * which on it does not. */
+static void set_stage(VfmDeviceSlot *slot, VfmDeviceStage stage)
 {
-    int fd = vfm_vfio_open_iommufd(error);
-    VfmBackend *backend;
-
-    if (fd < 0)
-        return false;
-    /* Counting per process, as type1 does, is a privilege; without it the user's processes share one count. */
-    backend = vfm_backend_iommufd_new(fd, VFM_IOMMUFD_ACCOUNT_PROCESS, NULL);
-    if (!backend)
-        backend = vfm_backend_iommufd_new(fd, VFM_IOMMUFD_ACCOUNT_USER, error);
-    if (!backend) {
-        close(fd);
-        return false;
-    }
-    server->iommufd = true;
-    server->container = vfm_container_new("container 0", backend, server->budget);
-    return true;
-}
-
-static bool need_container(VfmDeviceServer *server, GError **error)
-{
-    if (server->container)
-        return true;
-    if (server->wanted == VFM_BACKEND_IOMMUFD) {
-        if (!open_iommufd(server, error))
-            return false;
-    } else if (!open_type1(server, server->wanted == VFM_BACKEND_TYPE1 ? error : NULL)) {
-        if (server->wanted == VFM_BACKEND_TYPE1 || !open_iommufd(server, error))
-            return false;
-    }
-    server->dma = vfm_guest_dma_new(server->container, server->windows);
-    return true;
-}
-
-/* The descriptor that the backend wants for @address; the caller's. */
-static int open_device(VfmDeviceServer *server, const char *address, GError **error)
-{
-    VfmVfioPlace place;
-    int fd;
-
-    if (!vfm_vfio_find("/sys", address, &place, error))
-        return -1;
-    if (server->iommufd) {
-        if (!place.cdev[0]) {
-            g_set_error(
-                error, VFM_REFUSED, VFM_REFUSED_STATE,
-                "%s has no VFIO character device: bind it to vfio-pci (managed='yes'), or choose backend='type1'",
-                address);
-            return -1;
-        }
-        return vfm_vfio_open_cdev(place.cdev, error);
-    }
-    fd = GPOINTER_TO_INT(g_hash_table_lookup(server->groups, GINT_TO_POINTER(place.group)));
-    if (!fd) {
-        fd = vfm_vfio_open_group(place.group, error);
-        if (fd < 0)
-            return -1;
-        g_hash_table_insert(server->groups, GINT_TO_POINTER(place.group), GINT_TO_POINTER(fd));
-    }
-    fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
-        vfm_set_system_error(error, errno, "%s: duplicating its group's descriptor failed", address);
-    return fd;
-}
-
-/* Closes the groups that no served device is in: only then others can have them. */
-static void close_idle_groups(VfmDeviceServer *server)
-{
-    GHashTableIter iter;
-    gpointer group, fd;
-
-    g_hash_table_iter_init(&iter, server->groups);
-    while (g_hash_table_iter_next(&iter, &group, &fd)) {
-        bool used = false;
-
-        for (unsigned i = 0; i < server->served->len && !used; i++) {
-            const Served *served = server->served->pdata[i];
-            VfmVfioPlace place;
-
-            used = vfm_vfio_find("/sys", served->address, &place, NULL) && place.group == GPOINTER_TO_INT(group);
-        }
-        if (!used) {
-            close(GPOINTER_TO_INT(fd));
-            g_hash_table_iter_remove(&iter);
-        }
-    }
-}
-
-static bool attach(VfmDeviceServer *server, const char *address, GError **error)
-{
-    const VfmIommuGroup *group = server->host ? vfm_host_find_group(server->host, address) : NULL;
-    VfmContainerDevice device = {.name = address,
-                                 .fd = open_device(server, address, error),
-                                 .reserved = group && group->reserved_known ? group->reserved : NULL};
-    bool done;
-
-    if (device.fd < 0)
-        return false;
-    vfm_guest_dma_lock(server->dma);
-    done = vfm_container_attach(server->container, &device, NULL, error);
-    vfm_guest_dma_unlock(server->dma);
-    if (!done)
-        close(device.fd);
-    return done;
-}
-
-static void detach(VfmDeviceServer *server, const char *address)
-{
-    g_autoptr(GError) error = NULL;
-
-    vfm_guest_dma_lock(server->dma);
-    if (!vfm_container_detach(server->container, address, &error))
-        vfm_log("%s: %s", address, error->message);
-    vfm_guest_dma_unlock(server->dma);
+    __atomic_store_n(&slot->stage, stage, __ATOMIC_SEQ_CST);
 }
 
 /* --- sockets */
@@ -252,138 +84,288 @@ static int listen_at(const char *path, GError **error)
     return fd;
 }
 
-static void stop_listening(Served *served)
+static void stop_listening(VfmDeviceSlot *slot)
 {
-    if (served->listener < 0)
+    int listener = slot->listener;
+
+    slot->listener = -1;
+    if (listener < 0)
         return;
-    close(served->listener);
-    served->listener = -1;
-    unlink(served->path);
+    unlink(slot->path);
+    close(listener);
 }
 
-static void served_free(VfmDeviceServer *server, Served *served)
+static bool is_qemu(const VfmDeviceServer *server, int fd, const char *address)
 {
-    stop_listening(served);
-    g_clear_pointer(&served->session, vfm_vfu_session_free);
-    g_clear_pointer(&served->journal, vfm_vfu_journal_free);
-    g_clear_pointer(&served->device, vfm_pci_device_free);
-    detach(server, served->address);
-    g_free(served->address);
-    g_free(served->path);
-    g_free(served);
+    struct ucred peer = {0};
+    socklen_t length = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.pid == server->qemu_pid)
+        return true;
+    vfm_log("%s: process %d is not this guest's QEMU and is not served", address, (int)peer.pid);
+    return false;
 }
 
-static Served *find(VfmDeviceServer *server, const char *address)
-{
-    for (unsigned i = 0; i < server->served->len; i++) {
-        Served *served = server->served->pdata[i];
+/* --- devices come and go */
 
-        if (strcmp(served->address, address) == 0)
-            return served;
-    }
-    return NULL;
+static void leave(VfmDeviceServer *server, unsigned i, bool attached)
+{
+    VfmDeviceSlot *slot = slot_of(server, i);
+
+    set_stage(slot, VFM_DEVICE_LEAVING);
+    stop_listening(slot);
+    g_clear_pointer(&server->served[i].session, vfm_vfu_session_free);
+    g_clear_pointer(&server->served[i].device, vfm_pci_device_free);
+    if (attached)
+        vfm_device_context_detach(server->context, slot);
+    set_stage(slot, VFM_DEVICE_NONE);
+}
+
+/* The slot of @address; VFM_DEVICE_SLOTS: none. */
+static unsigned find(const VfmDeviceServer *server, const char *address)
+{
+    unsigned i = 0;
+
+    while (i < VFM_DEVICE_SLOTS &&
+           (slot_of(server, i)->stage == VFM_DEVICE_NONE || strcmp(slot_of(server, i)->address, address) != 0))
+        i++;
+    return i;
 }
 
 static void reap(VfmDeviceServer *server)
 {
-    for (unsigned i = server->served->len; i-- > 0;) {
-        Served *served = server->served->pdata[i];
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++) {
+        VfmVfuSession *session = server->served[i].session;
 
-        if (!served->session || !vfm_vfu_session_ended(served->session))
+        if (!session || !vfm_vfu_session_ended(session))
             continue;
-        g_ptr_array_remove_index(server->served, i);
-        tell(server, VFM_DEVICES_LEFT, served->address, "QEMU hung up");
-        served_free(server, served);
+        leave(server, i, slot_of(server, i)->stage == VFM_DEVICE_SERVED);
+        tell(server, VFM_DEVICES_LEFT, slot_of(server, i)->address, "QEMU hung up");
     }
-    close_idle_groups(server);
+}
+
+static bool begin(VfmDeviceServer *server, unsigned i, const char *address, GError **error)
+{
+    VfmDeviceSlot *slot = slot_of(server, i);
+    VfmDevicesShared *shared = server->state->shared;
+
+    slot->hold = (VfmDeviceHold){-1, -1};
+    slot->listener = -1;
+    if (g_strlcpy(slot->address, address, sizeof(slot->address)) >= sizeof(slot->address) ||
+        (size_t)g_snprintf(slot->path, sizeof(slot->path), "%s/%u.sock", server->folder, shared->sockets++) >=
+            sizeof(slot->path)) {
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_TOO_LARGE,
+                    "%s: the address, or the path of a socket in %s, is too long", address, server->folder);
+        return false;
+    }
+    set_stage(slot, VFM_DEVICE_COMING);
+    return true;
+}
+
+static bool serve(VfmDeviceServer *server, unsigned i, GError **error)
+{
+    VfmDeviceSlot *slot = slot_of(server, i);
+
+    server->served[i].device =
+        vfm_pci_device_new(slot->address, slot->hold.device_fd, vfm_device_context_dma(server->context), &slot->pci,
+                           notice, server, error);
+    if (!server->served[i].device)
+        return false;
+    slot->listener = listen_at(slot->path, error);
+    return slot->listener >= 0;
 }
 
 const char *vfm_device_server_add(VfmDeviceServer *server, const char *address, GError **error)
 {
-    Served *served;
-    int fd;
+    unsigned i;
 
     /* QEMU may add a device again as soon as it has seen it go, which is before we are told. */
     reap(server);
-    served = find(server, address);
     /* Whoever asked before has lost the answer (a mediator's worker that was followed by another one). */
-    if (served && !served->session)
-        return served->path;
-    if (served) {
+    if (vfm_device_server_waiting(server, address))
+        return vfm_device_server_waiting(server, address);
+    if (find(server, address) < VFM_DEVICE_SLOTS) {
         g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_CONFLICT, "%s is assigned to this guest already", address);
         return NULL;
     }
-    if (!need_container(server, error) || !attach(server, address, error))
-        return NULL;
-    served = g_new0(Served, 1);
-    served->address = g_strdup(address);
-    served->path = g_strdup_printf("%s/%u.sock", server->folder, server->sockets++);
-    served->listener = -1;
-    vfm_guest_dma_lock(server->dma);
-    fd = vfm_container_device_fd(server->container, address);
-    vfm_guest_dma_unlock(server->dma);
-    served->journal = vfm_vfu_journal_new(error);
-    if (served->journal)
-        served->device = vfm_pci_device_new(address, fd, server->dma, NULL, notice, server, error);
-    if (served->device)
-        served->listener = listen_at(served->path, error);
-    if (served->listener < 0) {
-        served_free(server, served);
+    for (i = 0; i < VFM_DEVICE_SLOTS && slot_of(server, i)->stage != VFM_DEVICE_NONE; i++)
+        ;
+    if (i == VFM_DEVICE_SLOTS) {
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE, "%s: a guest can have %d devices served at a time", address,
+                    VFM_DEVICE_SLOTS);
         return NULL;
     }
-    g_ptr_array_add(server->served, served);
-    tell(server, VFM_DEVICES_SERVED, address, served->path);
-    return served->path;
+    if (!begin(server, i, address, error))
+        return NULL;
+    if (!vfm_device_context_attach(server->context, slot_of(server, i), error)) {
+        set_stage(slot_of(server, i), VFM_DEVICE_NONE);
+        return NULL;
+    }
+    if (!serve(server, i, error)) {
+        leave(server, i, true);
+        return NULL;
+    }
+    set_stage(slot_of(server, i), VFM_DEVICE_SERVED);
+    tell(server, VFM_DEVICES_SERVED, address, slot_of(server, i)->path);
+    return slot_of(server, i)->path;
+}
+
+const char *vfm_device_server_waiting(const VfmDeviceServer *server, const char *address)
+{
+    unsigned i = find(server, address);
+
+    return i < VFM_DEVICE_SLOTS && slot_of(server, i)->stage == VFM_DEVICE_SERVED && !server->served[i].session
+               ? slot_of(server, i)->path
+               : NULL;
 }
 
 bool vfm_device_server_forget(VfmDeviceServer *server, const char *path)
 {
-    for (unsigned i = 0; i < server->served->len; i++) {
-        Served *served = server->served->pdata[i];
-
-        if (strcmp(served->path, path) != 0 || served->session)
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++) {
+        if (slot_of(server, i)->stage != VFM_DEVICE_SERVED || server->served[i].session ||
+            strcmp(slot_of(server, i)->path, path) != 0)
             continue;
-        g_ptr_array_remove_index(server->served, i);
-        tell(server, VFM_DEVICES_LEFT, served->address, "QEMU did not take it");
-        served_free(server, served);
-        close_idle_groups(server);
+        leave(server, i, true);
+        tell(server, VFM_DEVICES_LEFT, slot_of(server, i)->address, "QEMU did not take it");
         return true;
     }
     return false;
 }
 
-/* What QEMU may hold by its own count. iommufd has no limit: 0 switches the check off. */
-static VfmVfuOffer offer_of(VfmDeviceServer *server)
+static void connected(VfmDeviceServer *server, unsigned i)
 {
-    VfmContainerUsage usage;
-    VfmVfuOffer offer = {0};
+    VfmDeviceSlot *slot = slot_of(server, i);
+    VfmDevicesShared *shared = server->state->shared;
+    VfmVfuOffer offer = vfm_device_context_offer(server->context);
+    int fd;
 
-    vfm_guest_dma_lock(server->dma);
-    vfm_container_usage(server->container, &usage);
-    offer.page_sizes = vfm_container_page(server->container);
-    vfm_guest_dma_unlock(server->dma);
-    if (usage.budget.set)
-        offer.max_dma_maps = MIN(usage.budget.value, 65535);
-    return offer;
+    /* From here on a connected socket that is nobody's is this slot's: see vfm_devices_state_recover(). */
+    __atomic_store_n(&shared->accepting, i + 1, __ATOMIC_SEQ_CST);
+    fd = accept4(slot->listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0 && !is_qemu(server, fd, slot->address)) {
+        close(fd);
+        fd = -1;
+    }
+    if (fd >= 0) {
+        server->served[i].session =
+            vfm_vfu_session_new(server->state->journals[i], fd, vfm_pci_device_vfu(server->served[i].device), &offer);
+        vfm_vfu_session_notify(server->served[i].session, server->ended);
+    }
+    __atomic_store_n(&shared->accepting, 0, __ATOMIC_SEQ_CST);
+    if (fd >= 0)
+        stop_listening(slot);
 }
 
-static void connected(VfmDeviceServer *server, Served *served)
-{
-    VfmVfuOffer offer = offer_of(server);
-    struct ucred peer = {0};
-    socklen_t length = sizeof(peer);
-    int fd = accept4(served->listener, NULL, NULL, SOCK_CLOEXEC);
+/* --- taking over */
 
-    if (fd < 0)
+/* What was on its way in or out is not there any more: its descriptors were nobody's. */
+static void clear_halfway(VfmDeviceServer *server, unsigned i)
+{
+    VfmDeviceSlot *slot = slot_of(server, i);
+
+    if (slot->stage != VFM_DEVICE_COMING && slot->stage != VFM_DEVICE_LEAVING)
         return;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0 || peer.pid != server->qemu_pid) {
-        vfm_log("%s: process %d is not this guest's QEMU and is not served", served->address, (int)peer.pid);
-        close(fd);
+    if (vfm_device_slot_is_connected(server->state, i))
+        vfm_vfu_journal_clear(server->state->journals[i]);
+    unlink(slot->path);
+    slot->listener = -1;
+    vfm_log("%s was being attached or detached and is detached now", slot->address);
+    set_stage(slot, VFM_DEVICE_NONE);
+}
+
+/* The device can't go on; its connection does, with answers. */
+static void lose(VfmDeviceServer *server, unsigned i, const char *why)
+{
+    VfmDeviceSlot *slot = slot_of(server, i);
+
+    vfm_log("%s: lost: %s", slot->address, why);
+    vfm_vfio_silence(slot->hold.device_fd);
+    set_stage(slot, VFM_DEVICE_DEAD);
+    stop_listening(slot);
+    if (vfm_device_slot_is_connected(server->state, i))
+        vfm_vfu_journal_set_fate(server->state->journals[i], VFM_VFU_LOST);
+    else
+        set_stage(slot, VFM_DEVICE_NONE);
+    tell(server, VFM_DEVICES_LOST, slot->address, why);
+}
+
+static void resume_device(VfmDeviceServer *server, unsigned i)
+{
+    VfmDeviceSlot *slot = slot_of(server, i);
+    VfmVfuJournal *journal = server->state->journals[i];
+    g_autoptr(GError) error = NULL;
+
+    if (slot->stage == VFM_DEVICE_DEAD && !vfm_device_slot_is_connected(server->state, i))
+        set_stage(slot, VFM_DEVICE_NONE);
+    if (slot->stage != VFM_DEVICE_SERVED)
         return;
+    /* Telling the device so has crashed as well. */
+    if (vfm_vfu_journal_crashes(journal) >= 2 * VFM_VFU_CRASHES)
+        vfm_vfio_silence(slot->hold.device_fd);
+    server->served[i].device =
+        vfm_pci_device_resume(slot->address, slot->hold.device_fd, vfm_device_context_dma(server->context), &slot->pci,
+                              notice, server, &error);
+    if (server->served[i].device)
+        return;
+    lose(server, i, error->message);
+    vfm_device_context_detach(server->context, slot);
+}
+
+static void resume_connection(VfmDeviceServer *server, unsigned i)
+{
+    VfmDeviceSlot *slot = slot_of(server, i);
+    VfmVfuJournal *journal = server->state->journals[i];
+    VfmPciDevice *device = server->served[i].device;
+
+    if (!vfm_device_slot_is_connected(server->state, i))
+        return;
+    /* Accepted, and no more. */
+    if (vfm_vfu_journal_offer(journal)->page_sizes == 0 && device) {
+        VfmVfuOffer offer = vfm_device_context_offer(server->context);
+
+        if (!is_qemu(server, vfm_vfu_journal_socket(journal), slot->address)) {
+            vfm_vfu_journal_clear(journal);
+            return;
+        }
+        vfm_vfu_journal_set_offer(journal, &offer);
     }
-    stop_listening(served);
-    served->session = vfm_vfu_session_new(served->journal, fd, vfm_pci_device_vfu(served->device), &offer);
-    vfm_vfu_session_notify(served->session, server->ended);
+    stop_listening(slot);
+    server->served[i].session = vfm_vfu_session_resume(journal, device ? vfm_pci_device_vfu(device) : NULL);
+    vfm_vfu_session_notify(server->served[i].session, server->ended);
+}
+
+static void resume(VfmDeviceServer *server)
+{
+    g_autoptr(GError) error = NULL;
+
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++)
+        clear_halfway(server, i);
+    if (!vfm_device_context_resume(server->context, &error)) {
+        for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++)
+            if (slot_of(server, i)->stage == VFM_DEVICE_SERVED)
+                lose(server, i, error->message);
+        vfm_devices_state_sweep(server->state);
+    }
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++)
+        resume_device(server, i);
+    vfm_device_context_resumed(server->context);
+    server->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++)
+        resume_connection(server, i);
+}
+
+VfmDeviceServer *vfm_device_server_new(const VfmDeviceServerOptions *options)
+{
+    VfmDeviceServer *server = g_new0(VfmDeviceServer, 1);
+
+    server->folder = g_strdup(options->folder);
+    server->qemu_pid = options->qemu_pid;
+    server->state = options->state;
+    server->notice = options->notice;
+    server->notice_data = options->notice_data;
+    server->context = vfm_device_context_new(options->policy, options->state);
+    resume(server);
+    return server;
 }
 
 void vfm_device_server_watch(VfmDeviceServer *server, GArray *pollfds)
@@ -391,9 +373,9 @@ void vfm_device_server_watch(VfmDeviceServer *server, GArray *pollfds)
     struct pollfd slot = {.fd = server->ended, .events = POLLIN};
 
     g_array_append_val(pollfds, slot);
-    for (unsigned i = 0; i < server->served->len; i++) {
-        slot.fd = ((const Served *)server->served->pdata[i])->listener;
-        if (slot.fd >= 0)
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++) {
+        slot.fd = slot_of(server, i)->listener;
+        if (slot.fd >= 0 && slot_of(server, i)->stage == VFM_DEVICE_SERVED)
             g_array_append_val(pollfds, slot);
     }
 }
@@ -407,11 +389,9 @@ bool vfm_device_server_ready(VfmDeviceServer *server, int fd)
             reap(server);
         return true;
     }
-    for (unsigned i = 0; i < server->served->len; i++) {
-        Served *served = server->served->pdata[i];
-
-        if (served->listener == fd) {
-            connected(server, served);
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++) {
+        if (slot_of(server, i)->stage == VFM_DEVICE_SERVED && slot_of(server, i)->listener == fd) {
+            connected(server, i);
             return true;
         }
     }
@@ -421,54 +401,44 @@ bool vfm_device_server_ready(VfmDeviceServer *server, int fd)
 char *vfm_device_server_status(VfmDeviceServer *server)
 {
     g_autoptr(GString) out = g_string_new("{\"owner\":\"helper\",\"backend\":");
-    VfmContainerUsage usage = {0};
-    VfmGuestDmaUsage dma = {0};
+    VfmContainerUsage usage;
+    VfmGuestDmaUsage dma;
+    const char *separator = "";
 
-    if (server->container) {
-        vfm_guest_dma_usage(server->dma, &dma);
-        vfm_guest_dma_lock(server->dma);
-        vfm_container_usage(server->container, &usage);
-        vfm_guest_dma_unlock(server->dma);
-    }
+    vfm_device_context_usage(server->context, &usage, &dma);
     g_string_append_printf(out, "\"%s\",\"mappings\":%" G_GUINT64_FORMAT ",\"budget\":",
-                           server->iommufd ? "iommufd" : "type1", usage.mappings);
+                           vfm_device_context_is_iommufd(server->context) ? "iommufd" : "type1", usage.mappings);
     if (usage.budget.set)
         g_string_append_printf(out, "%" G_GUINT64_FORMAT, usage.budget.value);
     else
         g_string_append(out, "null");
     g_string_append_printf(out,
                            ",\"pinned\":%" G_GUINT64_FORMAT ",\"pinned-total\":%" G_GUINT64_FORMAT
-                           ",\"unmappable\":%" G_GUINT64_FORMAT ",\"devices\":[",
-                           usage.pinned, dma.pinned_total, dma.skipped);
-    for (unsigned i = 0; i < server->served->len; i++) {
-        const Served *served = server->served->pdata[i];
+                           ",\"unmappable\":%" G_GUINT64_FORMAT ",\"restarts\":%u,\"devices\":[",
+                           usage.pinned, dma.pinned_total, dma.skipped, server->state->shared->restarts);
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++) {
+        const VfmDeviceSlot *slot = slot_of(server, i);
+        VfmPciDevice *device = server->served[i].device;
 
-        g_string_append_printf(out, "%s{\"address\":\"%s\",\"socket\":\"%s\",\"connected\":%s,\"held\":%s}",
-                               i ? "," : "", served->address, served->path, served->session ? "true" : "false",
-                               vfm_pci_device_held(served->device) ? "true" : "false");
+        if (slot->stage == VFM_DEVICE_NONE)
+            continue;
+        g_string_append_printf(out, "%s{\"address\":\"%s\",\"socket\":\"%s\",\"connected\":%s,\"held\":%s}", separator,
+                               slot->address, slot->path, server->served[i].session ? "true" : "false",
+                               device && vfm_pci_device_held(device) ? "true" : "false");
+        separator = ",";
     }
     g_string_append(out, "]}");
     return g_string_free(g_steal_pointer(&out), false);
-}
-
-unsigned vfm_device_server_devices(const VfmDeviceServer *server)
-{
-    return server->served->len;
 }
 
 void vfm_device_server_free(VfmDeviceServer *server)
 {
     if (!server)
         return;
-    while (server->served->len > 0)
-        served_free(server, g_ptr_array_steal_index(server->served, server->served->len - 1));
-    close_idle_groups(server);
-    g_clear_pointer(&server->dma, vfm_guest_dma_free);
-    g_clear_pointer(&server->container, vfm_container_free);
-    g_clear_pointer(&server->host, vfm_host_free);
-    g_clear_pointer(&server->windows, g_array_unref);
-    g_ptr_array_unref(server->served);
-    g_hash_table_unref(server->groups);
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++)
+        if (slot_of(server, i)->stage != VFM_DEVICE_NONE)
+            leave(server, i, slot_of(server, i)->stage == VFM_DEVICE_SERVED);
+    g_clear_pointer(&server->context, vfm_device_context_free);
     close(server->ended);
     g_free(server->folder);
     g_free(server);

@@ -5,12 +5,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-enum { REQUEST_MAX = 4096 };
+/* Of one request, after which it is answered with an error: it may be what workers die of. */
+enum { TRIES_MAX = 3 };
+
+#define ORDER() __asm__ __volatile__("" ::: "memory")
 
 /* One line, whatever was in it. */
 static void flatten(char *text)
@@ -27,7 +31,10 @@ static char *add(VfmDevicesControl *control, uint64_t number, const char *addres
 
     if (number == control->added)
         return g_strdup(control->reply);
-    path = vfm_device_server_add(server, address, &error);
+    if (control->tries > 1 && !vfm_device_server_waiting(server, address))
+        g_set_error(&error, VFM_SYSTEM_ERROR, EINTR,
+                    "%s: the process that maps ended while it attached the device; it is detached again", address);
+    path = error ? NULL : vfm_device_server_add(server, address, &error);
     g_strlcpy(control->socket, path ? path : "", sizeof(control->socket));
     g_snprintf(control->reply, sizeof(control->reply), "%s %s", path ? "socket" : "error",
                path ? path : error->message);
@@ -66,30 +73,130 @@ static char *answer(VfmDevicesControl *control, uint64_t number, const char *req
     return g_strdup("error unknown request");
 }
 
+/* --- one packet at a time; each field that counts is one store */
+
+bool vfm_devices_control_pending(const VfmDevicesControl *control)
+{
+    return control->length > 0;
+}
+
+/* A packet came. */
+static void take(VfmDevicesControl *control, size_t bytes)
+{
+    if (bytes == 0) {
+        control->ended = 1;
+        return;
+    }
+    control->packet[bytes] = '\0';
+    control->at = control->begun = control->tries = control->answered = control->sending = 0;
+    ORDER();
+    control->length = (uint32_t)bytes;
+    ORDER();
+}
+
+static uint32_t line_length(const VfmDevicesControl *control)
+{
+    return (uint32_t)strcspn(control->packet + control->at, "\n");
+}
+
+/* The line is answered. */
+static void advance(VfmDevicesControl *control)
+{
+    ORDER();
+    control->at += line_length(control) + 1;
+    ORDER();
+    control->tries = 0;
+    if (control->at >= control->length)
+        control->length = 0;
+}
+
+void vfm_devices_control_recover(VfmDevicesControl *control)
+{
+    size_t bytes;
+
+    if (control->receiving && control->length == 0 && vfm_transfer_done(&control->receive, &bytes))
+        take(control, bytes);
+    control->receiving = 0;
+    if (control->length > 0 && control->sending == control->at + 1 && vfm_transfer_done(&control->send, &bytes))
+        advance(control);
+    control->sending = 0;
+    if (control->at >= control->length)
+        control->length = 0;
+}
+
+static void receive(VfmDevicesControl *control, int socket)
+{
+    int status;
+    size_t bytes;
+
+    vfm_transfer_prepare_receive(&control->receive, control->packet, VFM_DEVICES_PACKET_MAX);
+    control->receiving = 1;
+    ORDER();
+    status = vfm_transfer_receive(&control->receive, socket);
+    if (vfm_transfer_done(&control->receive, &bytes))
+        take(control, bytes);
+    else if (status != EAGAIN)
+        control->ended = 1;
+    control->receiving = 0;
+}
+
+/* Prepares the answer to the line. */
+static void carry_out(VfmDevicesControl *control, VfmDeviceServer *server)
+{
+    g_autofree char *line = g_strndup(control->packet + control->at, line_length(control)), *reply = NULL;
+    uint64_t number;
+    char *end;
+    int length;
+
+    control->tries = control->begun == control->at + 1 ? control->tries + 1 : 1;
+    control->begun = control->at + 1;
+    number = strtoull(line, &end, 10);
+    if (end == line || *end != ' ')
+        reply = NULL;
+    else if (control->tries > TRIES_MAX)
+        reply = g_strdup("error the process that maps crashed over this request");
+    else
+        reply = answer(control, number, end + 1, server);
+    if (reply)
+        flatten(reply);
+    length = reply ? g_snprintf(control->answer, sizeof(control->answer), "%" PRIu64 " %.*s\n", number,
+                                VFM_DEVICES_LINE_MAX - 32, reply)
+                   : 0;
+    control->answer_length = (uint32_t)length;
+    ORDER();
+    control->answered = control->at + 1;
+}
+
+static bool send_answer(VfmDevicesControl *control, int socket)
+{
+    struct pollfd slot = {.fd = socket, .events = POLLOUT};
+    size_t bytes;
+    int status;
+
+    if (control->answer_length == 0)
+        return true;
+    control->sending = 0;
+    ORDER();
+    vfm_transfer_prepare_send(&control->send, control->answer, control->answer_length, NULL, 0);
+    control->sending = control->at + 1;
+    ORDER();
+    while ((status = vfm_transfer_send(&control->send, socket)) == EAGAIN)
+        poll(&slot, 1, -1);
+    return vfm_transfer_done(&control->send, &bytes);
+}
+
 bool vfm_devices_control_serve(VfmDevicesControl *control, int socket, VfmDeviceServer *server)
 {
-    char packet[REQUEST_MAX + 1], *rest = packet, *line;
-    ssize_t n = recv(socket, packet, REQUEST_MAX, MSG_DONTWAIT);
-
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
-    if (n == 0)
-        return false;
-    packet[n] = '\0';
-    while ((line = strsep(&rest, "\n"))) {
-        g_autofree char *reply = NULL, *text = NULL;
-        char *end;
-        uint64_t number = strtoull(line, &end, 10);
-
-        if (end == line || *end != ' ')
-            continue;
-        reply = answer(control, number, end + 1, server);
-        flatten(reply);
-        text = g_strdup_printf("%" PRIu64 " %.*s\n", number, VFM_DEVICES_LINE_MAX - 32, reply);
-        if (send(socket, text, strlen(text), MSG_NOSIGNAL) < 0)
-            return false;
+    if (!vfm_devices_control_pending(control))
+        receive(control, socket);
+    while (vfm_devices_control_pending(control) && !control->ended) {
+        if (control->answered != control->at + 1)
+            carry_out(control, server);
+        if (!send_answer(control, socket))
+            control->ended = 1;
+        advance(control);
     }
-    return true;
+    return !control->ended;
 }
 
 void vfm_devices_control_tell(int socket, const char *action, const char *device, const char *text)

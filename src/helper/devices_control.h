@@ -3,20 +3,44 @@
  * devices_control.h - the mapping process's end of the socket to the mediator (devices_wire.h).
  *
  * Answers requests by way of a device server, and tells events. What has to be known of earlier requests is plain
- * memory without pointers, so that it can lie where it outlives its process. Threads: requests one; events any.
+ * memory, so that it can lie (at the same address) where it outlives its process, and so is what is being answered: no
+ * request is lost, and none answered twice, if that dies at any instruction. Threads: requests one; events any.
  */
 #pragma once
 
 #include "device_server.h"
 #include "devices_wire.h"
+#include "fdpass.h"
+
+enum { VFM_DEVICES_PACKET_MAX = 4096 };
 
 typedef struct {
     uint64_t added;   /* number of the last add; 0: none yet */
     char reply[1024]; /* and its answer */
     char socket[128]; /* where it is served; "": it failed, or was forgotten */
+    /* The packet that is being dealt with, line by line. */
+    uint32_t length;   /* 0: none */
+    uint32_t at;       /* the line that is to be answered next */
+    uint32_t begun;    /* 1 and the line that is being carried out */
+    uint32_t tries;    /* how often */
+    uint32_t answered; /* 1 and the line that @answer is for */
+    uint32_t answer_length;
+    uint32_t sending; /* 1 and the line whose answer is being sent */
+    volatile uint32_t receiving;
+    uint32_t ended; /* the mediator is gone */
+    VfmTransfer receive, send;
+    char packet[VFM_DEVICES_PACKET_MAX + 1];
+    char answer[VFM_DEVICES_LINE_MAX];
 } VfmDevicesControl;
 
-/* Takes one packet from @socket and answers it. False: the mediator is gone. */
+/* After the process that had it died: finishes its last transfer. */
+void vfm_devices_control_recover(VfmDevicesControl *control);
+
+/* Whether something is to be answered already, without anything new on the socket. */
+bool vfm_devices_control_pending(const VfmDevicesControl *control);
+
+/* Takes one packet from @socket, if none is pending, and answers it. What a predecessor had begun to attach was
+ * detached meanwhile and is answered with an error; all else is carried out again. False: the mediator is gone. */
 bool vfm_devices_control_serve(VfmDevicesControl *control, int socket, VfmDeviceServer *server);
 
 /* Tells @action (devices_wire.h) of @device (NULL: none). Never waits; -1: nobody listens. */

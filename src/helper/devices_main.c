@@ -3,7 +3,8 @@
  * vfiomem-helper-devices: the part of the helper that maps, in a process of its
  * own, so that neither the mediator's crash nor its sandbox touches a device, and a
  * guest that maps nothing here pays nothing. Started by vfiomem-qemu before the
- * helper; ends with QEMU. docs/helper-mode.md explains it.
+ * helper; ends with QEMU. Two processes: a supervisor, and a worker that may die at any time, whose successor goes on
+ * where it was (devices_state.h). docs/helper-mode.md explains it.
  *
  *   vfiomem-helper-devices --control-fd=N --ready-fd=N --qemu-pid=PID --folder=DIR [--policy=TEXT] ADDRESS...
  *
@@ -17,13 +18,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "devices_control.h"
 #include "devices_sandbox.h"
+#include "devices_state.h"
+#include "devices_supervisor.h"
 #include "log.h"
 #include "policy_text.h"
 
@@ -59,32 +62,43 @@ static bool read_options(int argc, char **argv, Options *options, GError **error
     return true;
 }
 
-static void serve(VfmDeviceServer *server, int control, int pidfd)
+typedef struct {
+    Options options;
+    VfmPolicy policy;
+    VfmDevicesState *state;
+    int pidfd;
+} Job;
+
+static void serve(VfmDeviceServer *server, const Job *job)
 {
     g_autoptr(GArray) slots = g_array_new(false, false, sizeof(struct pollfd));
-    VfmDevicesControl requests = {0};
+    VfmDevicesShared *shared = job->state->shared;
+    int control = job->options.control;
     bool qemu_lives = true;
 
     while (qemu_lives) {
-        struct pollfd slot = {.fd = pidfd, .events = POLLIN};
+        struct pollfd slot = {.fd = job->pidfd, .events = POLLIN};
+        bool pending = vfm_devices_control_pending(&shared->control);
 
         g_array_set_size(slots, 0);
         g_array_append_val(slots, slot);
-        slot.fd = control; /* -1 is passed over */
+        /* -1 is passed over. When the mediator is gone events go to nobody; closing would make the number somebody
+         * else's. */
+        slot.fd = shared->control.ended ? -1 : control;
         g_array_append_val(slots, slot);
         vfm_device_server_watch(server, slots);
-        if (poll((struct pollfd *)(void *)slots->data, slots->len, -1) < 0 && errno != EINTR)
+        if (poll((struct pollfd *)(void *)slots->data, slots->len, pending ? 0 : -1) < 0 && errno != EINTR)
             return;
         for (unsigned i = 0; i < slots->len; i++) {
             const struct pollfd *ready = &g_array_index(slots, struct pollfd, i);
 
-            if (!ready->revents)
+            if (i == 1 ? !ready->revents && !pending : !ready->revents)
                 continue;
-            if (i == 0)
+            if (i == 0) {
                 qemu_lives = false;
-            else if (i == 1) {
-                if (!vfm_devices_control_serve(&requests, control, server))
-                    control = -1; /* events go to nobody then; closing would make the number somebody else's */
+            } else if (i == 1) {
+                vfm_devices_control_serve(&shared->control, control, server);
+                shared->progress++;
             } else {
                 vfm_device_server_ready(server, ready->fd);
             }
@@ -110,39 +124,117 @@ static bool tell(int fd, const char *format, ...)
     return n >= 0;
 }
 
-static bool start(VfmDeviceServer *server, const Options *options)
+static bool is_named_before(char *const *addresses, char *const *address)
+{
+    for (char *const *before = addresses; before != address; before++)
+        if (strcmp(*before, *address) == 0)
+            return true;
+    return false;
+}
+
+/* Has all devices served and says so. A predecessor may have come as far as anywhere in here. */
+static bool start(VfmDeviceServer *server, const Job *job)
 {
     g_autoptr(GString) lines = g_string_new(NULL);
+    char **addresses = job->options.addresses;
+    int ready = job->options.ready;
 
-    for (char **address = options->addresses; address && *address; address++) {
+    for (char **address = addresses; address && *address; address++) {
         g_autoptr(GError) error = NULL;
-        const char *path = vfm_device_server_add(server, *address, &error);
+        const char *path = NULL;
 
+        if (is_named_before(addresses, address))
+            g_set_error(&error, VFM_INPUT_ERROR, VFM_INPUT_CONFLICT, "%s is named twice", *address);
+        else
+            path = vfm_device_server_add(server, *address, &error);
         if (!path) {
-            tell(options->ready, "error %s\n", error->message);
+            tell(ready, "error %s\n", error->message);
             return false;
         }
         g_string_append_printf(lines, "socket %s\n", path);
     }
-    return tell(options->ready, "%sready\n", lines->str);
+    if (!tell(ready, "%sready\n", lines->str))
+        return false;
+    job->state->shared->started = 1;
+    close(ready);
+    return true;
+}
+
+/* A worker's life. */
+static int work(gpointer data)
+{
+    const Job *job = data;
+    VfmDevicesShared *shared = job->state->shared;
+    g_autoptr(VfmDeviceServer) server = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!vfm_devices_sandbox_enter(&error) && shared->restarts == 0)
+        vfm_log("the sandbox of vfiomem-helper-devices is incomplete: %s", error->message);
+    vfm_devices_state_recover(job->state);
+    if (shared->restarts > 0)
+        notice(VFM_DEVICES_RESTARTED, NULL, "the process that maps ended and another one goes on where it was",
+               GINT_TO_POINTER(job->options.control));
+    server = vfm_device_server_new(&(VfmDeviceServerOptions){.folder = job->options.folder,
+                                                             .qemu_pid = job->options.qemu_pid,
+                                                             .policy = &job->policy,
+                                                             .state = job->state,
+                                                             .notice = notice,
+                                                             .notice_data = GINT_TO_POINTER(job->options.control)});
+    if (shared->started || start(server, job))
+        serve(server, job);
+    return 0;
+}
+
+static void give_up(gpointer data)
+{
+    const Job *job = data;
+
+    vfm_devices_state_give_up(job->state);
+    if (!job->state->shared->started)
+        tell(job->options.ready, "error the process that maps crashed again and again while it attached the devices\n");
+}
+
+/* Each message of QEMU's that maps memory has a descriptor, and hundreds of them may wait. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = MIN(limit.rlim_max, 65536);
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int supervise(Job *job)
+{
+    VfmDevicesSupervision supervision = {.journals = job->state->journals,
+                                         .n_journals = VFM_DEVICE_SLOTS,
+                                         .progress = &job->state->shared->progress,
+                                         .restarts = &job->state->shared->restarts,
+                                         .pidfd = job->pidfd,
+                                         .work = work,
+                                         .give_up = give_up,
+                                         .data = job};
+    bool well = vfm_devices_supervise(&supervision);
+
+    rmdir(job->options.folder);
+    return well ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
     static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2};
-    g_autoptr(VfmDeviceServer) server = NULL;
     g_autoptr(GError) error = NULL;
-    VfmPolicy policy = {.backend = VFM_BACKEND_AUTO};
-    Options options;
-    int pidfd;
+    Job job = {.policy = {.backend = VFM_BACKEND_AUTO}};
+    int status;
 
-    if (!read_options(argc, argv, &options, &error)) {
+    if (!read_options(argc, argv, &job.options, &error)) {
         g_printerr("vfiomem-helper-devices: %s\n", error->message);
         return 2;
     }
-    policy.windows = g_array_new(false, false, sizeof(VfmWindow));
-    if (options.policy && !vfm_policy_from_text(&policy, options.policy, &error)) {
-        tell(options.ready, "error %s\n", error->message);
+    job.policy.windows = g_array_new(false, false, sizeof(VfmWindow));
+    if (job.options.policy && !vfm_policy_from_text(&job.policy, job.options.policy, &error)) {
+        tell(job.options.ready, "error %s\n", error->message);
         return 2;
     }
     /* The guest's end is QEMU's to announce: only QEMU's death ends us. */
@@ -151,25 +243,20 @@ int main(int argc, char **argv)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     umask(0077);
-    pidfd = (int)syscall(SYS_pidfd_open, options.qemu_pid, 0);
-    if (pidfd < 0) {
-        tell(options.ready, "error no notice of QEMU's end: pidfd_open: %s; Linux 5.3 or newer is needed\n",
+    raise_descriptor_limit();
+    job.pidfd = (int)syscall(SYS_pidfd_open, job.options.qemu_pid, 0);
+    if (job.pidfd < 0) {
+        tell(job.options.ready, "error no notice of QEMU's end: pidfd_open: %s; Linux 5.3 or newer is needed\n",
              g_strerror(errno));
         return 1;
     }
-    if (!vfm_devices_sandbox_enter(&error))
-        vfm_log("the sandbox of vfiomem-helper-devices is incomplete: %s", error->message);
-    server = vfm_device_server_new(&(VfmDeviceServerOptions){.folder = options.folder,
-                                                             .qemu_pid = options.qemu_pid,
-                                                             .policy = &policy,
-                                                             .notice = notice,
-                                                             .notice_data = GINT_TO_POINTER(options.control)});
-    if (start(server, &options)) {
-        close(options.ready);
-        serve(server, options.control, pidfd);
+    job.state = vfm_devices_state_new(job.options.ready, &error);
+    if (!job.state) {
+        tell(job.options.ready, "error %s\n", error->message);
+        return 1;
     }
-    g_clear_pointer(&server, vfm_device_server_free);
-    rmdir(options.folder);
-    g_array_unref(policy.windows);
-    return 0;
+    status = supervise(&job);
+    vfm_devices_state_free(job.state);
+    g_array_unref(job.policy.windows);
+    return status;
 }

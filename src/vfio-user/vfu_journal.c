@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* Holds the queue's bound and the message that goes beyond it. */
@@ -563,4 +564,22 @@ void vfm_vfu_journal_set_fate(VfmVfuJournal *journal, VfmVfuFate fate)
 {
     begin(journal)->fate = fate;
     commit(journal);
+}
+
+void vfm_vfu_journal_refuse(const VfmVfuJournal *journal)
+{
+    const VfmVfuState *state = vfm_vfu_journal_state(journal);
+    VfmVfuMessage message;
+    VfmVfuReply reply = {.bytes = journal->reply};
+
+    if (state->sent || !vfm_vfu_journal_message(journal, &message))
+        return;
+    vfm_vfu_reply_error(&reply, &message.header, EIO);
+    if (send(journal->shared->socket, reply.bytes, reply.length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        shutdown(journal->shared->socket, SHUT_RDWR);
+}
+
+void vfm_vfu_journal_set_offer(VfmVfuJournal *journal, const VfmVfuOffer *offer)
+{
+    journal->shared->offer = *offer;
 }

@@ -128,6 +128,13 @@ void vfm_vfu_journal_blame(VfmVfuJournal *journal);
 unsigned vfm_vfu_journal_crashes(const VfmVfuJournal *journal);
 void vfm_vfu_journal_set_fate(VfmVfuJournal *journal, VfmVfuFate fate);
 
+/* The last that is heard from here: if the client never got an answer, an error to its first message, as far as it
+ * came. Changes nothing. */
+void vfm_vfu_journal_refuse(const VfmVfuJournal *journal);
+
+/* What may be offered, where it was not known when the connection was opened. */
+void vfm_vfu_journal_set_offer(VfmVfuJournal *journal, const VfmVfuOffer *offer);
+
 /* For tests: called by name at each step at which a death makes a difference. */
 void vfm_vfu_journal_set_step(VfmVfuJournal *journal, void (*step)(const char *name, gpointer data), gpointer data);
 void vfm_vfu_journal_step(const VfmVfuJournal *journal, const char *name);
