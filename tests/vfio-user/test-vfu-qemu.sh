@@ -74,6 +74,7 @@ guest_boots() { [ "$(tr -d '\r' < "$dir/serial" | grep -c 'ready [0-9]')" -ge "$
 # The last figure the server told, once it is quiet again.
 figure() { sed -n "s/^\(idle\|gone\) .*\<$1=\([0-9]*\).*/\2/p" "$dir/server.log" | tail -n 1; }
 figure_is() { [ "$(figure "$1")" = "$2" ]; }
+killed() { [ "$(cat "$dir/kills")" -ge "$1" ]; }
 figure_below() { [ "$(figure "$1")" -le "$2" ]; }
 mib=$((1024 * 1024))
 
@@ -109,6 +110,42 @@ check "QEMU ends" wait_for 20 bash -c "! kill -0 $qemu 2> /dev/null"
 check "and nothing stays mapped" wait_for 20 figure_is bytes 0
 check "QEMU had no complaint" diff /dev/null "$dir/qemu.log"
 kill $server
+
+# A server whose worker is killed all the time.
+: > "$dir/server.log"
+"$VFIOMEM_SERVE_SURVIVING" "$dir/vfu.sock" > "$dir/server.log" 2>&1 &
+server=$!
+pids="$pids $server"
+wait_for 10 grep -q listening "$dir/server.log"
+qemu -device "$(device d0 rp2)"
+wait_for 20 grep -q connected "$dir/server.log"
+(kills=0
+while kill -0 $server 2> /dev/null; do
+    worker=$(pgrep -P $server) && kill -KILL "$worker" 2> /dev/null && kills=$((kills + 1)) && echo $kills > "$dir/kills"
+    read -rt 0.1 <> <(:) || true
+done) &
+killer=$!
+pids="$pids $killer"
+check "a guest boots while the server's worker is killed ten times a second" wait_for 240 guest_boots 1
+resize 536870912
+plugged_is() { monitor '{"execute":"query-memory-devices"' && tail -n 1 "$dir/qmp.log" | grep -q "\"size\": $1,"; }
+check "virtio-mem grows meanwhile" wait_for 120 plugged_is 536870912
+resize 0
+check "and shrinks" wait_for 120 plugged_is 0
+monitor '{"execute":"system_reset"'
+check "and the guest boots again" wait_for 240 guest_boots 2
+resize 268435456
+check "and grows again" wait_for 120 plugged_is 268435456
+check "a hundred deaths in all" wait_for 60 killed 100
+kill $killer
+check "all that is plugged is mapped" wait_for 30 figure_is bytes $((1280 * mib))
+check "nothing else is, and each block once" figure_below pieces 500
+check "QEMU had no complaint" diff /dev/null "$dir/qemu.log"
+check "nor had the server" test -z "$(grep -E 'broken|given up' "$dir/server.log")"
+monitor '{"execute":"quit"'
+check "QEMU ends" wait_for 20 bash -c "! kill -0 $qemu 2> /dev/null"
+check "the server, too" wait_for 20 bash -c "! kill -0 $server 2> /dev/null"
+check "with nothing left mapped" figure_is bytes 0
 
 # Refused, cold: an error, not an abort. A hundred times.
 serve --refuse
