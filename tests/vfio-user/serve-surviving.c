@@ -85,6 +85,10 @@ static void gone(VfmVfuDevice *vfu, const GError *why)
     report(vfu, "gone");
 }
 
+static void no_step(gpointer data)
+{
+}
+
 static void take_over(World *world)
 {
     g_autoptr(GArray) owned = g_array_new(false, false, sizeof(int));
@@ -97,7 +101,7 @@ static void take_over(World *world)
     vfm_vfu_journal_descriptors(world->journal, owned);
     vfm_dma_ledger_descriptors(world->ledger, owned);
     vfm_descriptors_close_others(owned);
-    container = vfm_container_new("container 0", shared_kernel_backend(world->kernel, NULL, NULL), VFM_NONE);
+    container = vfm_container_new("container 0", shared_kernel_backend(world->kernel, no_step, NULL), VFM_NONE);
     if (!world->shared->attached ? !vfm_container_attach(container, &device, NULL, &error)
                                  : !vfm_container_adopt(container, &device, &(VfmDeviceHold){-1, -1}, &error))
         g_error("%s", error->message);

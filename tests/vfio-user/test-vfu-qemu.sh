@@ -62,7 +62,7 @@ qemu() {
     exec 9> "$dir/qmp.in"
     monitor '{"execute":"qmp_capabilities"'
 }
-device() { printf '{"driver":"vfio-user-pci","id":"%s","bus":"%s","socket":{"type":"unix","path":"%s"}}' "$1" "$2" "$dir/vfu.sock"; }
+device() { printf '{"driver":"vfio-user-pci","id":"%s","bus":"%s","x-msg-timeout":60000,"socket":{"type":"unix","path":"%s"}}' "$1" "$2" "$dir/vfu.sock"; }
 # One command without its closing brace, and its answer.
 id=0
 monitor() {
@@ -122,11 +122,11 @@ wait_for 20 grep -q connected "$dir/server.log"
 (kills=0
 while kill -0 $server 2> /dev/null; do
     worker=$(pgrep -P $server) && kill -KILL "$worker" 2> /dev/null && kills=$((kills + 1)) && echo $kills > "$dir/kills"
-    read -rt 0.1 <> <(:) || true
+    read -rt 0.3 <> <(:) || true
 done) &
 killer=$!
 pids="$pids $killer"
-check "a guest boots while the server's worker is killed ten times a second" wait_for 240 guest_boots 1
+check "a guest boots while the server's worker is killed three times a second" wait_for 240 guest_boots 1
 resize 536870912
 plugged_is() { monitor '{"execute":"query-memory-devices"' && tail -n 1 "$dir/qmp.log" | grep -q "\"size\": $1,"; }
 check "virtio-mem grows meanwhile" wait_for 120 plugged_is 536870912
@@ -136,7 +136,7 @@ monitor '{"execute":"system_reset"'
 check "and the guest boots again" wait_for 240 guest_boots 2
 resize 268435456
 check "and grows again" wait_for 120 plugged_is 268435456
-check "a hundred deaths in all" wait_for 60 killed 100
+check "a hundred deaths in all" wait_for 120 killed 100
 kill $killer
 check "all that is plugged is mapped" wait_for 30 figure_is bytes $((1280 * mib))
 check "nothing else is, and each block once" figure_below pieces 500
