@@ -305,8 +305,15 @@ static void resume_device(VfmDeviceServer *server, unsigned i)
     server->served[i].device =
         vfm_pci_device_resume(slot->address, slot->hold.device_fd, vfm_device_context_dma(server->context), &slot->pci,
                               notice, server, &error);
-    if (server->served[i].device)
+    if (server->served[i].device) {
+        bool held = vfm_pci_device_held(server->served[i].device);
+
+        /* The predecessor may have died before it could; what was told already is not told on. */
+        tell(server, VFM_DEVICES_SERVED, slot->address, slot->path);
+        tell(server, held ? VFM_DEVICES_HELD : VFM_DEVICES_RELEASED, slot->address,
+             held ? "kept from DMA: part of guest memory could not be mapped for it" : "may do DMA");
         return;
+    }
     lose(server, i, error->message);
     vfm_device_context_detach(server->context, slot);
 }

@@ -107,6 +107,14 @@ static void served(VfmMediator *mediator, VfmJournalState *next, int entry, cons
     vfm_device_set_put(&next->lost, (unsigned)entry, false);
 }
 
+static bool change(VfmDeviceSet *set, unsigned entry, bool in)
+{
+    bool was = vfm_device_set_has(set, entry);
+
+    vfm_device_set_put(set, entry, in);
+    return was != in;
+}
+
 /* Returns whether a client is to hear of it. */
 static bool learn(VfmMediator *mediator, VfmJournalState *next, const char *action, const char *address,
                   const char *text)
@@ -123,10 +131,11 @@ static bool learn(VfmMediator *mediator, VfmJournalState *next, const char *acti
             vfm_device_set_put(&next->devices, (unsigned)entry, false);
         return false;
     }
+    /* One that took over says again how devices are: only changes are told. */
     if (entry >= 0 && (strcmp(action, VFM_DEVICES_HELD) == 0 || strcmp(action, VFM_DEVICES_RELEASED) == 0))
-        vfm_device_set_put(&next->held, (unsigned)entry, strcmp(action, VFM_DEVICES_HELD) == 0);
+        return change(&next->held, (unsigned)entry, strcmp(action, VFM_DEVICES_HELD) == 0);
     if (entry >= 0 && strcmp(action, VFM_DEVICES_LOST) == 0)
-        vfm_device_set_put(&next->lost, (unsigned)entry, true);
+        return change(&next->lost, (unsigned)entry, true);
     return true;
 }
 

@@ -128,6 +128,7 @@ def check_events(monitor, devices, supervisor):
     # One that took over says what it serves once more.
     devices.tell("restarted - it is another one now")
     devices.tell(f"served {DEVICE} {SOCKET}")
+    devices.tell(f"held {DEVICE} as before, which is no news")
     event = monitor.event()
     assert (event["action"], event["device"]) == ("restarted", None), event
     assert status(monitor, devices)["assigned"][0]["held"] is True

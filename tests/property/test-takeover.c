@@ -271,7 +271,7 @@ static void client_hears_guard(World *world, const char *line)
         world->lost++;
         return;
     }
-    assert_non_null(strstr(line, "\"action\": \"held\", \"device\": \"0000:00:0"));
+    assert_non_null(strstr(line, "\"action\": \"failed\", \"device\": \"0000:00:0"));
     assert_int_equal(sscanf(reason, "notice %lu", &number), 1);
     assert_true(number > world->heard); /* once, and in order */
     world->heard = number;
@@ -289,7 +289,7 @@ static void devices_say(World *world, const char *text)
 
 static void devices_notice(World *world)
 {
-    g_autofree char *text = g_strdup_printf("event held 0000:00:0%d.0 notice %lu\n",
+    g_autofree char *text = g_strdup_printf("event failed 0000:00:0%d.0 notice %lu\n",
                                             g_rand_int_range(world->rand, 0, DEVICES), ++world->told);
 
     if (world->negotiated)
