@@ -59,7 +59,8 @@ clean_up() {
 }
 
 # guest_xml NAME POLICY BACKING [DEVICES]: $GUEST_MIB (512) of boot memory, $GUEST_PLUGGABLE_MIB (256) of virtio-mem that is
-# at zero, in blocks of 2 MiB; $GUEST_EMULATOR (vfiomem-qemu).
+# at zero, in blocks of 2 MiB; $GUEST_EMULATOR (vfiomem-qemu); $GUEST_KERNEL (Debian's; /mnt/lab-kernel is up in a third of the
+# time, and has no nvme driver).
 guest_xml() {
     local boot=${GUEST_MIB-512} pluggable=${GUEST_PLUGGABLE_MIB-256}
 
@@ -74,7 +75,7 @@ guest_xml() {
   <vcpu>1</vcpu>
   <cpu mode='maximum'><numa><cell id='0' cpus='0' memory='$boot' unit='MiB'/></numa></cpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>
-    <kernel>/mnt/vmlinuz</kernel><initrd>/mnt/initrd.img</initrd>
+    <kernel>${GUEST_KERNEL-/mnt/vmlinuz}</kernel><initrd>/mnt/initrd.img</initrd>
     <cmdline>console=ttyS0 quiet panic=-1 nowatchdog init_on_alloc=0 memhp_default_state=online_movable</cmdline></os>
   <features><acpi/></features>
   <devices>
