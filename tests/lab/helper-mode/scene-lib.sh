@@ -46,6 +46,20 @@ libvirt_up() {
     check "the hook is installed" wait_for 120 virsh -q list
 }
 
+# allow_iommufd ADDRESS...: what an administrator does for iommufd, before libvirt_up: libvirt shows and gives QEMU's user only
+# the nodes of groups and containers, so its mount namespace must go and the nodes' owner change.
+allow_iommufd() {
+    local address
+
+    grep -q '^namespaces' /etc/libvirt/qemu.conf || echo 'namespaces = []' >> /etc/libvirt/qemu.conf
+    for address; do
+        echo vfio-pci > "/sys/bus/pci/devices/$address/driver_override"
+        echo "$address" > /sys/bus/pci/drivers_probe
+        chown libvirt-qemu "/dev/vfio/devices/$(ls "/sys/bus/pci/devices/$address/vfio-dev")"
+    done
+    chown libvirt-qemu /dev/iommu
+}
+
 # clean_up: no guest is left, of a scene before in the same L1.
 clean_up() {
     local name
@@ -94,9 +108,9 @@ guest_xml() {
 </domain>
 XML
 }
-# hostdev SLOT [BUS]: L1's device at 0000:BUS:SLOT.0 as libvirt assigns it.
+# hostdev SLOT [BUS]: L1's device at 0000:BUS:SLOT.0 as libvirt assigns it, and binds to vfio-pci unless $HOSTDEV_MANAGED is no.
 hostdev() {
-    echo "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x${2-00}' slot='0x$1' function='0x0'/></source></hostdev>"
+    echo "<hostdev mode='subsystem' type='pci' managed='${HOSTDEV_MANAGED-yes}'><source><address domain='0x0000' bus='0x${2-00}' slot='0x$1' function='0x0'/></source></hostdev>"
 }
 # define_guest: with $SCENE_KEEP, for L1's shell, a guest that runs is taken as it is and left running at the end.
 kept() { [ -n "${SCENE_KEEP-}" ] && started "$1"; }
