@@ -474,15 +474,6 @@ VfmPciDevice *vfm_pci_device_resume(const char *name, int fd, VfmGuestDma *dma, 
     return g_steal_pointer(&device);
 }
 
-bool vfm_pci_device_silence(const char *name, int fd, GError **error)
-{
-    g_autoptr(VfmPciDevice) device = make(name, fd, NULL, NULL, NULL, NULL, error);
-
-    if (device)
-        silence(device);
-    return device != NULL;
-}
-
 void vfm_pci_device_free(VfmPciDevice *device)
 {
     if (!device)

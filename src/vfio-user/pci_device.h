@@ -70,10 +70,6 @@ VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, Vfm
 VfmPciDevice *vfm_pci_device_resume(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceState *state,
                                     VfmPciDeviceNotice notice, gpointer data, GError **error);
 
-/* Ends the device's DMA and interrupts and resets it: for one that can't be resumed. QEMU may hold its descriptor, so
- * that closing ours would not stop it. Errors: as vfm_pci_device_new(). */
-bool vfm_pci_device_silence(const char *name, int fd, GError **error);
-
 /* After its session was freed. */
 void vfm_pci_device_free(VfmPciDevice *device);
 

@@ -10,6 +10,7 @@
 #include "kernel_view.h"
 #include "pci_device.h"
 #include "place.h"
+#include "vfio_device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -379,7 +380,7 @@ static void devices_of_one_group(void **state)
     edu_open(&edu, scene->note->holds[1].device_fd);
     assert_reached(scene, &edu, 0, 0x21);
     /* As if the successor could not go on: the device reaches nothing, although memory is mapped. */
-    assert_true(vfm_pci_device_silence(two, scene->note->holds[1].device_fd, NULL));
+    vfm_vfio_silence(scene->note->holds[1].device_fd);
     assert_master(scene, &edu, false, 0x22);
     edu_close(&edu);
     vfm_guest_dma_disown(scene->dma); /* its client never comes again */
