@@ -5,6 +5,7 @@
  *
  *   edu-guest [N]             once with the N-th edu (0): "edu ok at ADDRESS" or "edu failed: WHY"
  *   edu-guest N copy FROM TO  one copy: "edu copy FROM TO arrived|untouched|other|sent"
+ *   edu-guest N read COUNT    reads its identification COUNT times: "edu read: NS", of one read
  *   edu-guest N loop PLUGGED  goes on in the background; pages at PLUGGED and above are counted apart
  *   edu-guest totals          what it did: "edu loop: T copies, P plugged, M moved, W wrong"
  *   edu-guest stop            ends it and says the same
@@ -27,10 +28,20 @@
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Half of its buffer: QEMU 7.2 ends itself over a transfer of all of it. */
-enum { SOURCE = 0x80, TARGET = 0x88, COUNT = 0x90, COMMAND = 0x98, BUFFER = 0x40000, PAGE = 4096, SIZE = 2048 };
+enum {
+    IDENTITY = 0,
+    SOURCE = 0x80,
+    TARGET = 0x88,
+    COUNT = 0x90,
+    COMMAND = 0x98,
+    BUFFER = 0x40000,
+    PAGE = 4096,
+    SIZE = 2048
+};
 enum { CHUNK = 4 << 20, SPARE = 48 << 20, FRESH = 16 };
 
 typedef struct {
@@ -179,6 +190,20 @@ static int once(void)
     if (!is_filled(pages + PAGE, (unsigned)getpid()))
         fail("memory differs");
     printf("edu ok at %#llx\n", (unsigned long long)physical(pages));
+    return 0;
+}
+
+static int read_often(unsigned count)
+{
+    struct timespec from, to;
+
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    for (unsigned i = 0; i < count; i++) {
+        if ((*(volatile uint32_t *)(bar + IDENTITY) & 0xff) != 0xed)
+            fail("it is no edu");
+    }
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    printf("edu read: %.0f\n", ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)) / count);
     return 0;
 }
 
@@ -361,9 +386,11 @@ int main(int argc, char **argv)
     open_device(argc > 1 ? (unsigned)atoi(argv[1]) : 0);
     if (argc == 5 && strcmp(argv[2], "copy") == 0)
         return copy_places(argv[3], argv[4]);
+    if (argc == 4 && strcmp(argv[2], "read") == 0 && atoi(argv[3]) > 0)
+        return read_often((unsigned)atoi(argv[3]));
     if (argc == 4 && strcmp(argv[2], "loop") == 0)
         return start_loop(strtoull(argv[3], NULL, 16));
     if (argc > 2)
-        fail("usage: edu-guest [N [copy FROM TO | loop PLUGGED]] | totals | stop");
+        fail("usage: edu-guest [N [copy FROM TO | read COUNT | loop PLUGGED]] | totals | stop");
     return once();
 }
