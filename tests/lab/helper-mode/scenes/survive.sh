@@ -69,9 +69,9 @@ for ((i = 0; i < kills; i++)); do
     wait_for 1 false > /dev/null
 done
 check "the worker was killed $kills times" test "$killed" = "$kills"
-check "virtio-mem is at its maximum afterwards" resized 512
+check "virtio-mem is at its maximum afterwards" resized 256
 check "and killed once more" kill_worker
-check "it is pinned" pinned_about 1024
+check "it is pinned" pinned_about 768
 check "virtio-mem is back at zero" resized 0
 check "the device copied right all the time" answers ', 0 wrong' 240 demo "edu-guest stop" '^edu loop: '
 check "the mappings are what they were" test "$(mapping_number demo mappings)" = "$mappings"
