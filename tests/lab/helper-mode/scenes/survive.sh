@@ -3,7 +3,7 @@
 # The worker of the process that maps is killed while the guest boots, while its device does DMA, and while virtio-mem and
 # devices come and go: the guest notices nothing, and nothing is lost or left.
 # SCENE_KILLS (20): how often while the device does DMA.
-# seconds: 1500
+# seconds: 2700
 . /mnt/scene-lib.sh
 libvirt_up
 kills=${SCENE_KILLS-20}
