@@ -77,7 +77,7 @@ static char *answer(VfmDevicesControl *control, uint64_t number, const char *req
 
 bool vfm_devices_control_pending(const VfmDevicesControl *control)
 {
-    return control->length > 0;
+    return control->length > 0 && !control->ended;
 }
 
 /* A packet came. */
@@ -189,7 +189,7 @@ bool vfm_devices_control_serve(VfmDevicesControl *control, int socket, VfmDevice
 {
     if (!vfm_devices_control_pending(control))
         receive(control, socket);
-    while (vfm_devices_control_pending(control) && !control->ended) {
+    while (vfm_devices_control_pending(control)) {
         if (control->answered != control->at + 1)
             carry_out(control, server);
         if (!send_answer(control, socket))

@@ -36,7 +36,8 @@ typedef struct {
 /* After the process that had it died: finishes its last transfer. */
 void vfm_devices_control_recover(VfmDevicesControl *control);
 
-/* Whether something is to be answered already, without anything new on the socket. */
+/* Whether something is to be answered already, without anything new on the socket; no more when the mediator is gone.
+ */
 bool vfm_devices_control_pending(const VfmDevicesControl *control);
 
 /* Takes one packet from @socket, if none is pending, and answers it. What a predecessor had begun to attach was
