@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* VFIO_TYPE and IOMMUFD_TYPE, in bits 8 to 15 of a request; neither uses the bits above. */
 #define IOCTL_MASK 0xffffff00u
@@ -40,7 +41,7 @@ static const int allowed[] = {
     SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(capget), SCMP_SYS(uname),
     /* the end, an abort with a signal among them */
     SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(tgkill), SCMP_SYS(sigaltstack),
+    SCMP_SYS(sigaltstack),
 };
 /* clang-format on */
 
@@ -61,13 +62,20 @@ static int allow_some(scmp_filter_ctx filter)
         {SCMP_SYS(openat), SCMP_A2(SCMP_CMP_MASKED_EQ, O_CREAT | O_TRUNC | (O_TMPFILE & ~O_DIRECTORY), 0)},
         {SCMP_SYS(clone), SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_VM | CLONE_THREAD, CLONE_VM | CLONE_THREAD)},
         {SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0)},
-        {SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0)},
+        /* An abort's signal to itself, and to nobody else. */
+        {SCMP_SYS(tgkill), SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0)},
     };
+    /* A datagram socket could send to any address without connecting. */
+    const struct scmp_arg_cmp stream[] = {
+        SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0),
+        SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu & ~(unsigned)(SOCK_CLOEXEC | SOCK_NONBLOCK), SOCK_STREAM)};
     const struct scmp_arg_cmp own_limits[] = {SCMP_A0(SCMP_CMP_EQ, 0, 0), SCMP_A2(SCMP_CMP_EQ, 0, 0)};
     int status = 0;
 
     for (size_t i = 0; !status && i < G_N_ELEMENTS(some); i++)
         status = allow_where(filter, some[i].call, some[i].where);
+    if (!status)
+        status = -seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, stream);
     /* Limits are read, not set. */
     if (!status)
         status = -seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, own_limits);

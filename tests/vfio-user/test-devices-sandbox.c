@@ -102,11 +102,14 @@ static int try_what_is_forbidden(void)
     FORBIDDEN(socket(AF_NETLINK, SOCK_RAW, 0));
     FORBIDDEN(socket(AF_PACKET, SOCK_RAW, 0));
     FORBIDDEN(socket(AF_VSOCK, SOCK_STREAM, 0));
+    FORBIDDEN(socket(AF_UNIX, SOCK_DGRAM, 0)); /* would send without connecting */
+    FORBIDDEN(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     FORBIDDEN(connect(unix_socket, (struct sockaddr *)&address, sizeof(address)));
     FORBIDDEN(socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
     FORBIDDEN((int)ptrace(PTRACE_TRACEME, 0, NULL, NULL));
     FORBIDDEN((int)process_vm_readv(getppid(), &iov, 1, &iov, 1, 0));
     FORBIDDEN(kill(getppid(), 0));
+    FORBIDDEN((int)syscall(SYS_tgkill, getppid(), getppid(), 0));
     FORBIDDEN((int)syscall(SYS_pidfd_open, getppid(), 0));
     FORBIDDEN(ioctl(unix_socket, FIONREAD, &status));
     FORBIDDEN(ioctl(0, TIOCSTI, "x"));
@@ -160,6 +163,9 @@ static int try_what_is_needed(void)
         return 3;
     if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || fcntl(event, F_DUPFD_CLOEXEC, 0) < 0)
         return 4;
+    /* An abort's. */
+    if (syscall(SYS_tgkill, getpid(), getpid(), 0) < 0)
+        return 6;
     return GPOINTER_TO_INT(g_thread_join(g_thread_new("in the sandbox", in_a_thread, NULL))) == 1 ? 0 : 5;
 }
 
