@@ -203,8 +203,10 @@ static void become_devices(char *const *command, int control, int ready)
         _exit(pid < 0);
     setsid();
     if (high[0] >= 0 && high[1] >= 0 && dup2(high[0], DEVICES_CONTROL) >= 0 && dup2(high[1], DEVICES_READY) >= 0 &&
-        close_range(DEVICES_FIRST_UNUSED, ~0u, 0) == 0)
+        close_range(DEVICES_FIRST_UNUSED, ~0u, 0) == 0) {
         execv(command[0], command);
+        high[1] = DEVICES_READY; /* the other one is closed by now */
+    }
     dprintf(high[1], "error %s: %s\n", command[0], g_strerror(errno));
     _exit(127);
 }
