@@ -400,7 +400,9 @@ bool vfm_vfu_journal_message(const VfmVfuJournal *journal, VfmVfuMessage *messag
     message->data = ring_at(journal, state, state->head) + sizeof(message->header);
     message->length = message->header.size - sizeof(message->header);
     message->n_fds = 0;
-    for (uint32_t i = state->fd_head; i != state->fd_tail && waiting[i % FD_RING_SIZE].message == state->head; i++)
+    for (uint32_t i = state->fd_head;
+         i != state->fd_tail && message->n_fds < VFM_VFU_MAX_FDS && waiting[i % FD_RING_SIZE].message == state->head;
+         i++)
         message->fds[message->n_fds++] = waiting[i % FD_RING_SIZE].fd;
     return true;
 }
