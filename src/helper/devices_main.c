@@ -189,6 +189,8 @@ static void give_up(gpointer data)
 {
     const Job *job = data;
 
+    /* What workers wrote is read here once more, and may be what they died of. */
+    vfm_devices_sandbox_enter(NULL);
     vfm_devices_state_give_up(job->state);
     if (!job->state->shared->started)
         tell(job->options.ready, "error the process that maps crashed again and again while it attached the devices\n");
