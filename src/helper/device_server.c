@@ -263,6 +263,12 @@ static void clear_halfway(VfmDeviceServer *server, unsigned i)
 {
     VfmDeviceSlot *slot = slot_of(server, i);
 
+    /* A dead one's socket was nobody's, too, should the predecessor have got no further: the number may be another's.
+     */
+    if (slot->stage == VFM_DEVICE_DEAD && slot->listener >= 0) {
+        unlink(slot->path);
+        slot->listener = -1;
+    }
     if (slot->stage != VFM_DEVICE_COMING && slot->stage != VFM_DEVICE_LEAVING)
         return;
     if (vfm_device_slot_is_connected(server->state, i))
@@ -295,8 +301,13 @@ static void resume_device(VfmDeviceServer *server, unsigned i)
     VfmVfuJournal *journal = server->state->journals[i];
     g_autoptr(GError) error = NULL;
 
-    if (slot->stage == VFM_DEVICE_DEAD && !vfm_device_slot_is_connected(server->state, i))
-        set_stage(slot, VFM_DEVICE_NONE);
+    if (slot->stage == VFM_DEVICE_DEAD) {
+        /* One that QEMU did not reach yet must not wait there for an answer. */
+        stop_listening(slot);
+        if (!vfm_device_slot_is_connected(server->state, i))
+            set_stage(slot, VFM_DEVICE_NONE);
+        tell(server, VFM_DEVICES_LOST, slot->address, "it could not be taken over from the process that served it");
+    }
     if (slot->stage != VFM_DEVICE_SERVED)
         return;
     /* Telling the device so has crashed as well. */
