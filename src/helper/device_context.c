@@ -128,6 +128,16 @@ static const GArray *reserved_of(const VfmDeviceContext *context, const char *ad
     return group && group->reserved_known ? group->reserved : NULL;
 }
 
+/* Whatever is mapped, known or not: as long as QEMU has a device's descriptor, closing ours does not end it. */
+static void unmap_all(const VfmContainer *container)
+{
+    VfmBackend *backend = vfm_container_backend(container);
+    uint64_t half = UINT64_C(1) << 63, unmapped;
+
+    backend->ops->unmap(backend, 0, half, &unmapped, NULL);
+    backend->ops->unmap(backend, half, half, &unmapped, NULL);
+}
+
 bool vfm_device_context_resume(VfmDeviceContext *context, GError **error)
 {
     VfmDevicesShared *shared = context->state->shared;
@@ -137,6 +147,7 @@ bool vfm_device_context_resume(VfmDeviceContext *context, GError **error)
         VfmDeviceSlot *slot = &shared->slots[i];
         VfmContainerDevice device = {.name = slot->address, .fd = -1, .reserved = reserved_of(context, slot->address)};
         g_autoptr(GError) local = NULL;
+        int silencer;
 
         if (slot->stage != VFM_DEVICE_SERVED)
             continue;
@@ -146,10 +157,16 @@ bool vfm_device_context_resume(VfmDeviceContext *context, GError **error)
                 return false;
             use_backend(context, backend);
         }
+        /* Before its descriptor may be closed: QEMU has one, too, so the device would go on. */
+        silencer = fcntl(slot->hold.device_fd, F_DUPFD_CLOEXEC, 0);
         if (!vfm_container_adopt(context->container, &device, &slot->hold, &local)) {
             vfm_log("%s: can't be taken over: %s", slot->address, local->message);
+            if (silencer >= 0)
+                vfm_vfio_silence(silencer);
             slot->stage = VFM_DEVICE_DEAD;
         }
+        if (silencer >= 0)
+            close(silencer);
     }
     if (!backend)
         return true;
@@ -160,6 +177,7 @@ bool vfm_device_context_resume(VfmDeviceContext *context, GError **error)
     for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++)
         if (shared->slots[i].stage == VFM_DEVICE_SERVED)
             vfm_vfio_silence(shared->slots[i].hold.device_fd);
+    unmap_all(context->container);
     g_clear_pointer(&context->container, vfm_container_free);
     return false;
 }
