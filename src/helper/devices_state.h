@@ -8,10 +8,11 @@
  *
  * Who owns which descriptor, by number in the table that all workers share:
  *
- *   the start          what was open when the supervisor began: standard ones, control, QEMU's pidfd; ready until it is
- * told the context        /dev/vfio/vfio or /dev/iommu, while a device is served a slot             its device and its
- * group (one for all devices of a group), its listening socket a journal          its connection, and the descriptors
- * of messages until they are done the ledger         files of guest memory
+ * - the start: what was open when the supervisor began (standard ones, control, QEMU's pidfd); ready until it is told
+ * - the context: /dev/vfio/vfio or /dev/iommu, while a device is served
+ * - a slot: its device and its group (one for all devices of a group), its listening socket
+ * - a journal: its connection, and the descriptors of messages until they are done
+ * - the ledger: files of guest memory
  *
  * Every other number is nobody's, and a successor closes it before it opens anything. So what was being attached or
  * detached when a worker died is undone by the kernel; what the workers themselves need is opened anew by each.
