@@ -91,20 +91,22 @@ static VfmGuestFile *file_new(VfmGuestFiles *files, int fd, const struct stat *s
     return file;
 }
 
-/* Files of the kernel's own: a device's BAR under /sys would be mapped like memory. */
+/* Files of the kernel's own: a device's BAR under /sys would be mapped like memory. And files of another process, which
+ * can make whoever touches or pins them wait for ever. */
 static bool is_made_up(int fd)
 {
     struct statfs filesystem;
 
     return fstatfs(fd, &filesystem) < 0 || filesystem.f_type == SYSFS_MAGIC || filesystem.f_type == PROC_SUPER_MAGIC ||
-           filesystem.f_type == DEBUGFS_MAGIC || filesystem.f_type == TRACEFS_MAGIC;
+           filesystem.f_type == DEBUGFS_MAGIC || filesystem.f_type == TRACEFS_MAGIC ||
+           filesystem.f_type == FUSE_SUPER_MAGIC;
 }
 
 static bool no_memory(GError **error)
 {
     g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_SYNTAX,
-                "the descriptor that came for guest memory is no memory file; nothing but memfd, shmem and hugetlbfs "
-                "can be mapped");
+                "the descriptor that came for guest memory is no memory: a memfd, a file in shmem or hugetlbfs, or an "
+                "ordinary file of this machine's own can be mapped");
     return false;
 }
 
