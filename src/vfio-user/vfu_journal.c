@@ -134,7 +134,8 @@ void vfm_vfu_journal_step(const VfmVfuJournal *journal, const char *name)
 
 const VfmVfuState *vfm_vfu_journal_state(const VfmVfuJournal *journal)
 {
-    return &journal->shared->states[journal->shared->active];
+    /* The supervisor reads this, too, and what a worker left there is not to be believed. */
+    return &journal->shared->states[journal->shared->active & 1];
 }
 
 int vfm_vfu_journal_socket(const VfmVfuJournal *journal)
@@ -155,7 +156,7 @@ const char *vfm_vfu_journal_why(const VfmVfuJournal *journal)
 /* A copy of the state to write to. It counts from commit() on. */
 static VfmVfuState *begin(VfmVfuJournal *journal)
 {
-    VfmVfuState *next = &journal->shared->states[1 - journal->shared->active];
+    VfmVfuState *next = &journal->shared->states[(journal->shared->active & 1) ^ 1];
 
     *next = *vfm_vfu_journal_state(journal);
     return next;
@@ -164,7 +165,7 @@ static VfmVfuState *begin(VfmVfuJournal *journal)
 static void commit(VfmVfuJournal *journal)
 {
     ORDER();
-    journal->shared->active = 1 - journal->shared->active;
+    journal->shared->active = (journal->shared->active & 1) ^ 1;
     ORDER();
 }
 
