@@ -87,8 +87,13 @@ static void serve(VfmDeviceServer *server, const Job *job)
         slot.fd = shared->control.ended ? -1 : control;
         g_array_append_val(slots, slot);
         vfm_device_server_watch(server, slots);
-        if (poll((struct pollfd *)(void *)slots->data, slots->len, pending ? 0 : -1) < 0 && errno != EINTR)
-            return;
+        if (poll((struct pollfd *)(void *)slots->data, slots->len, pending ? 0 : -1) < 0) {
+            if (errno == EINTR)
+                continue;
+            /* Returning would be the guest's end: its devices would be taken away. A successor may have more luck. */
+            vfm_log("waiting for QEMU and the mediator failed: %s", g_strerror(errno));
+            abort();
+        }
         for (unsigned i = 0; i < slots->len; i++) {
             const struct pollfd *ready = &g_array_index(slots, struct pollfd, i);
 
