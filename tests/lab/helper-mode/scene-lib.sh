@@ -259,6 +259,34 @@ plugged=0x100000000-0x140000000
 # copy_in NAME FROM TO: one copy by the guest's edu, see edu-guest.c.
 copy_in() { ask 240 "$1" "edu-guest 0 copy $2 $3" '^edu (copy|failed)'; }
 
+# --- figures: samples of what "native" (QEMU's own vfio-pci) and "helper" take
+
+declare -A samples=()
+# add WHAT OWNER NUMBER: one sample
+add() { samples[$1 $2]+="$3 "; }
+# The number at the end of a guest's answer.
+number() { sed -n 's/.*: \([0-9]*\)$/\1/p'; }
+# Medians, and the ratio of each round: its median and its ends.
+summary() { # summary NATIVE... - HELPER...
+    awk -v native="$1" -v helper="$2" 'function sort(a, n,   i, j, t) {
+        for (i = 2; i <= n; i++) { t = a[i]; for (j = i - 1; j > 0 && a[j] > t; j--) a[j + 1] = a[j]; a[j + 1] = t } }
+    BEGIN { n = split(native, a, " "); m = split(helper, b, " "); if (n != m || !n) { print "not measured"; exit }
+        for (i = 1; i <= n; i++) r[i] = b[i] / a[i]
+        sort(a, n); sort(b, n); sort(r, n); h = int((n + 1) / 2)
+        printf "%12d %12d %8.2f  %.2f to %.2f\n", a[h], b[h], r[h], r[1], r[n] }'
+}
+# table ROUNDS WHAT...
+table() {
+    local what
+
+    printf '\n%-36s %12s %12s %8s  %s\n' "median of $1" "vfio-pci" "helper" "ratio" "rounds"
+    shift
+    for what; do
+        printf '%-36s ' "$what"
+        summary "${samples[$what native]-}" "${samples[$what helper]-}"
+    done
+}
+
 guests_last_words() {
     local log
 

@@ -19,13 +19,10 @@ rounds=${SCENE_ROUNDS-5} blocks=${SCENE_BLOCKS-1000}
 size=$((blocks * 2)) # MiB
 export GUEST_PLUGGABLE_MIB=$(((size + 127) / 128 * 128))
 
-declare -A samples mapper=([helper]=mine [native]=theirs)
-# add WHAT OWNER NUMBER: one sample
-add() { samples[$1 $2]+="$3 "; }
+declare -A mapper=([helper]=mine [native]=theirs)
 pid_of() { if [ "$1" = helper ]; then helper; else guest_pid theirs; fi; }
 locked_kib() { awk '/^VmLck/ {print $2}' "/proc/$(pid_of "$1")/status"; }
 unplugged() { local l; l=$(locked_kib "$1"); [ "$l" -lt $((513 * 1024)) ]; }
-number() { sed -n 's/.*: \([0-9]*\)$/\1/p'; }
 
 # measure OWNER
 measure() {
@@ -94,19 +91,6 @@ done < <(grep '^map [0-9]' /run/mapped)
 check "mapping alone was measured" grep -q '^map ratio' /run/mapped
 echo > /sys/bus/pci/devices/$device/driver_override
 
-# Medians, and the ratio of each round: its median and its ends.
-summary() { # summary NATIVE... - HELPER...
-    awk -v native="$1" -v helper="$2" 'function sort(a, n,   i, j, t) {
-        for (i = 2; i <= n; i++) { t = a[i]; for (j = i - 1; j > 0 && a[j] > t; j--) a[j + 1] = a[j]; a[j + 1] = t } }
-    BEGIN { n = split(native, a, " "); m = split(helper, b, " "); if (n != m || !n) { print "not measured"; exit }
-        for (i = 1; i <= n; i++) r[i] = b[i] / a[i]
-        sort(a, n); sort(b, n); sort(r, n); h = int((n + 1) / 2)
-        printf "%12d %12d %8.2f  %.2f to %.2f\n", a[h], b[h], r[h], r[1], r[n] }'
-}
-printf '\n%-36s %12s %12s %8s  %s\n' "median of $rounds" "vfio-pci" "helper" "ratio" "rounds"
-for what in "$blocks blocks, virsh to last, ms" "$blocks blocks, first to last, ms" "one block mapped, ns" "BAR read, ns" \
-    "4 KiB read from nvme, ns"; do
-    printf '%-36s ' "$what"
-    summary "${samples[$what native]-}" "${samples[$what helper]-}"
-done
+table "$rounds" "$blocks blocks, virsh to last, ms" "$blocks blocks, first to last, ms" "one block mapped, ns" "BAR read, ns" \
+    "4 KiB read from nvme, ns"
 end_scene
