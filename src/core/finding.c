@@ -16,6 +16,15 @@ GPtrArray *vfm_findings_new(void)
     return g_ptr_array_new_with_free_func(finding_free);
 }
 
+/* Names come out of the domain as they are, and a path may have a line break in it; a finding is one line. */
+static char *one_line(char *text)
+{
+    for (char *at = text; at && *at; at++)
+        if (g_ascii_iscntrl(*at))
+            *at = '?';
+    return text;
+}
+
 VfmFinding *vfm_findings_add(GPtrArray *findings, VfmSeverity severity, const char *id, unsigned line, const char *fix,
                              const char *format, ...)
 {
@@ -24,10 +33,10 @@ VfmFinding *vfm_findings_add(GPtrArray *findings, VfmSeverity severity, const ch
 
     finding->id = g_strdup(id);
     finding->severity = severity;
-    finding->fix = g_strdup(fix);
+    finding->fix = one_line(g_strdup(fix));
     finding->line = line;
     va_start(args, format);
-    finding->message = g_strdup_vprintf(format, args);
+    finding->message = one_line(g_strdup_vprintf(format, args));
     va_end(args);
     g_ptr_array_add(findings, finding);
     return finding;

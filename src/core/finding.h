@@ -24,7 +24,8 @@ typedef struct {
 /* Array of VfmFinding* that frees its elements. */
 GPtrArray *vfm_findings_new(void);
 
-/* Appends a finding; @fix may be NULL and is copied; @format makes the message. */
+/* Appends a finding; @fix may be NULL and is copied; @format makes the message. Control characters in either become
+ * "?". */
 VfmFinding *vfm_findings_add(GPtrArray *findings, VfmSeverity severity, const char *id, unsigned line, const char *fix,
                              const char *format, ...) G_GNUC_PRINTF(6, 7);
 

@@ -90,9 +90,21 @@ static void test_every_id_is_used(void **state)
             fail_msg("%s is never found", names[i]);
 }
 
+static void test_a_finding_is_one_line_whatever_the_domain_says(void **state)
+{
+    g_autoptr(GPtrArray) findings = vfm_findings_new();
+    const VfmFinding *finding = vfm_findings_add(findings, VFM_ERROR, "an-id", 1, "rename \r%s", "file %s",
+                                                 "a\nb\x7f"
+                                                 "c");
+
+    assert_string_equal(finding->message, "file a?b?c");
+    assert_string_equal(finding->fix, "rename ?%s");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_finding_is_one_line_whatever_the_domain_says),
         cmocka_unit_test(test_ids_are_kebab_case_and_unique),
         cmocka_unit_test(test_every_id_is_documented),
         cmocka_unit_test(test_every_documented_id_exists),
