@@ -52,11 +52,12 @@ stream()
 }
 stream &
 streaming=$!
-killed=0
+killed=0 last=
 while [ "$killed" -lt "$kills" ]; do
     victim=$(worker)
-    if [ -n "$victim" ] && kill -KILL "$victim" 2>/dev/null; then
-        killed=$((killed + 1))
+    # One that has been killed may still be there to be killed again, which is no other death.
+    if [ -n "$victim" ] && [ "$victim" != "$last" ] && kill -KILL "$victim" 2>/dev/null; then
+        killed=$((killed + 1)) last=$victim
     fi
     read -rt "0.0$((RANDOM % 4))1" <> <(:) || true
     kill -0 "$streaming" 2>/dev/null || { stream & streaming=$!; }

@@ -70,6 +70,7 @@ static void test_every_member_comes_from_its_field(void **state)
     VfmPlanMemory *dimm = g_new0(VfmPlanMemory, 1);
     VfmAssigned *assigned = vfm_domain_add_assigned(domain, VFM_ASSIGNED_PCI, VFM_VIA_HOSTDEV);
     g_autofree char *text = NULL;
+    VfmFinding *finding;
 
     domain->uuid = g_strdup("u-1");
     domain->boot = 4096;
@@ -103,7 +104,10 @@ static void test_every_member_comes_from_its_field(void **state)
     f->plan.memlock_required = 10;
     f->plan.memlock_limit = VFM_SOME(11);
     f->plan.memlock_from = VFM_LIMIT_HARD_LIMIT;
-    vfm_findings_add(f->plan.findings, VFM_WARNING, "some-id", 12, "do \"it\"", "a\tb\x01");
+    finding = vfm_findings_add(f->plan.findings, VFM_WARNING, "some-id", 12, "do \"it\"", "x");
+    /* A finding has no such characters; whoever writes JSON does not rely on that. */
+    g_free(finding->message);
+    finding->message = g_strdup("a\tb\x01");
     vfm_findings_add(f->plan.findings, VFM_INFO, "other", 0, NULL, "bad utf-8: \xff");
     text = vfm_plan_to_json(domain, &f->plan, false);
     assert_string_equal(
