@@ -7,6 +7,7 @@
  *
  *   "warning: TEXT", "error: TEXT"   for the log
  *   "policy: UUID TEXT"              to be left for the helper; "forget: UUID" takes it away
+ *   "needed-policy: UUID TEXT"       the same, and without it the start must not happen
  *   "refuse: SENTENCE"               with exit status 1: the start must not happen
  *   "unusable: SENTENCE"             with exit status 2: the input could not be judged
  *

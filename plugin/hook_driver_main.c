@@ -16,6 +16,7 @@
 #include "driver.h"
 #include "error.h"
 #include "negotiating_driver.h"
+#include "policy_text.h"
 #include "versions.h"
 
 /* One line, whatever the text holds. */
@@ -38,7 +39,7 @@ static void record(const char *uuid, const char *policy, void *data)
     g_autofree char *text = policy ? g_strdup_printf("%s %s", uuid, policy) : g_strdup(uuid);
 
     (void)data;
-    say(policy ? "policy" : "forget", text);
+    say(!policy ? "forget" : vfm_policy_text_needs_helper(policy) ? "needed-policy" : "policy", text);
 }
 
 static GString *read_input(void)

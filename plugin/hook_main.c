@@ -203,29 +203,44 @@ static bool log_lines(const Call *call, const VfmChildResult *result)
     return errors;
 }
 
-/* What the driver, which may write no file, wants left for the helper or taken away. */
-static void keep_records(const Call *call, const VfmChildResult *result)
+/* What the driver, which may write no file, wants left for the helper or taken away. Returns 0, or -1 with a @sentence
+ * if a policy could not be left that the guest must not run without. */
+static int keep_records(const Call *call, const VfmChildResult *result, char *sentence, size_t size)
 {
     static const struct {
         const char *prefix;
         int (*act)(const char *folder, const char *line, size_t length);
-    } kinds[] = {{"policy: ", vfm_policy_record_write}, {"forget: ", vfm_policy_record_remove}};
+        bool needed;
+    } kinds[] = {{"policy: ", vfm_policy_record_write, false},
+                 {"needed-policy: ", vfm_policy_record_write, true},
+                 {"forget: ", vfm_policy_record_remove, false}};
     const char *folder = getenv("VFIOMEM_RUNDIR");
+    int status = 0;
 
+    folder = folder ? folder : POLICY_FOLDER;
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         const char *at = result->answer, *line;
         size_t length;
 
         while (vfm_hook_child_next(&at, kinds[i].prefix, &line, &length)) {
+            const char *why;
             char text[512];
 
-            if (kinds[i].act(folder ? folder : POLICY_FOLDER, line, length) == 0)
+            if (kinds[i].act(folder, line, length) == 0)
                 continue;
-            snprintf(text, sizeof text, "the domain's policy could not be left for its helper in %s: %s",
-                     folder ? folder : POLICY_FOLDER, strerror(errno));
-            vfm_hook_log(&call->log, LOG_WARNING, text, (int)strlen(text));
+            why = strerror(errno);
+            snprintf(text, sizeof text, "the domain's policy could not be left for its helper in %s: %s", folder, why);
+            if (kinds[i].needed && vfm_lifecycle_can_veto(call->point)) {
+                snprintf(sentence, size,
+                         "%s; without it QEMU would be started as if it had no policy: make the folder writable for "
+                         "libvirt's daemon, or take owner='helper' and required='yes' out of <vfiomem:mapping>",
+                         text);
+                status = -1;
+            } else
+                vfm_hook_log(&call->log, LOG_WARNING, text, (int)strlen(text));
         }
     }
+    return status;
 }
 
 /* The sentence a person reads in virsh, and in the log unless it is there. */
@@ -266,9 +281,9 @@ int main(int argc, char **argv)
     static VfmChildResult result; /* 70 KiB: not for the stack */
     Call call = {.domain = ""};
     size_t length = 0;
+    char unkept[1024], *xml;
+    int status = 0, kept;
     bool logged;
-    char *xml;
-    int status = 0;
 
     if (parse_arguments(&call, argc, argv) < 0)
         return 2;
@@ -278,12 +293,14 @@ int main(int argc, char **argv)
     ask_driver(&call, xml, length, &result);
     call.log.quiet_stderr = result.outcome != VFM_CHILD_CONSENTS;
     logged = log_lines(&call, &result);
-    keep_records(&call, &result);
+    kept = keep_records(&call, &result, unkept, sizeof unkept);
     call.log.quiet_stderr = false;
     if (result.outcome == VFM_CHILD_UNUSABLE || result.outcome == VFM_CHILD_BROKEN)
         status = decide_without_driver(&call, &result, xml, length);
     else if (result.outcome == VFM_CHILD_REFUSES && vfm_lifecycle_can_veto(call.point))
         status = refuse(&call, result.sentence, logged);
+    else if (kept < 0)
+        status = refuse(&call, unkept, false);
     free(xml);
     return status;
 }

@@ -54,14 +54,19 @@ int vfm_policy_record_write(const char *folder, const char *line, size_t length)
 
     if (path_of(path, folder, line, length) < 0)
         return -1;
-    if (mkdir(folder, 0755) < 0 && errno != EEXIST)
+    /* QEMU's user goes through it, whatever umask the daemon has. */
+    if (mkdir(folder, 0755) == 0)
+        status = chmod(folder, 0755);
+    else
+        status = errno == EEXIST ? 0 : -1;
+    if (status < 0)
         return -1;
     snprintf(temporary, sizeof temporary, "%s.new", path);
     unlink(temporary);
     fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)
         return -1;
-    /* QEMU's user reads it, whatever umask the daemon has. */
+    /* It reads the file as well. */
     status = fchmod(fd, 0644);
     if (status == 0)
         status = length > UUID_LENGTH ? write_all(fd, line + UUID_LENGTH + 1, length - UUID_LENGTH - 1) : 0;

@@ -142,6 +142,17 @@ char *vfm_policy_to_text(const VfmPolicy *policy)
     return g_string_free(out, FALSE);
 }
 
+bool vfm_policy_text_needs_helper(const char *text)
+{
+    g_auto(GStrv) words = g_strsplit_set(text, " \t\r\n", -1);
+
+    for (char **word = words; *word; word++)
+        if ((g_str_has_prefix(*word, "owner=") && strcmp(*word, "owner=qemu") != 0) ||
+            (g_str_has_prefix(*word, "required=") && strcmp(*word, "required=no") != 0))
+            return true;
+    return false;
+}
+
 char *vfm_policy_file(const char *folder, const char *uuid)
 {
     if (!uuid || !g_uuid_string_is_valid(uuid))

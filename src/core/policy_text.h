@@ -22,6 +22,10 @@
  * VFM_INPUT_ERROR names the word it does not know. */
 bool vfm_policy_from_text(VfmPolicy *policy, const char *text, GError **error);
 
+/* Whether a guest with this policy must not run without the helper (owner=helper, required=yes). Also answers for text
+ * that vfm_policy_from_text() can't use, by the words that are there; in doubt it is true. */
+bool vfm_policy_text_needs_helper(const char *text);
+
 /* One line without a newline. To be freed. */
 char *vfm_policy_to_text(const VfmPolicy *policy);
 

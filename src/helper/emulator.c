@@ -9,6 +9,7 @@
 #include "emulator_argv.h"
 #include "emulator_devices.h"
 #include "emulator_policy.h"
+#include "error.h"
 #include "log.h"
 
 #include <errno.h>
@@ -180,7 +181,7 @@ static bool mediate(const char *self, const char *target, char **argv, const Vfm
     int end = start_helper(helper_argv(helper, argv, getpid(), target, devices), monitor->fd, devices);
 
     if (end < 0) {
-        vfm_log("%s did not start: the guest runs without it, and nothing guards its memory", helper);
+        vfm_log("%s did not start", helper);
         return false;
     }
     if (dup2(end, monitor->fd) < 0) { /* also makes it survive exec */
@@ -192,22 +193,69 @@ static bool mediate(const char *self, const char *target, char **argv, const Vfm
     return true;
 }
 
-/* In helper mode devices go to the helper first. False: it has been said why the guest can't start. */
-static bool hand_over_devices(const char *self, const char *emulator, char **argv, int *control)
+/* In helper mode devices go to the helper first; @control is -1 in any other. */
+static bool hand_over_devices(const char *self, const char *emulator, char **argv, const VfmPolicy *policy,
+                              int *control, GError **error)
 {
-    VfmPolicy policy = vfm_emulator_policy(argv);
     g_autofree char *program = NULL;
-    g_autoptr(GError) error = NULL;
 
     *control = -1;
-    if (policy.owner != VFM_OWNER_HELPER)
+    if (policy->owner != VFM_OWNER_HELPER)
         return true;
     program = find_helper(self, "vfiomem-helper-devices", "VFIOMEM_HELPER_DEVICES");
-    *control = vfm_emulator_start_devices(program, emulator, argv, &policy, &error);
-    if (*control >= 0)
+    *control = vfm_emulator_start_devices(program, emulator, argv, policy, error);
+    return *control >= 0;
+}
+
+/* Without libvirt's monitor (libvirt probing, a person at a terminal) nothing is done, and that must not give QEMU the
+ * devices that a policy keeps from it. */
+static bool check_unmediated(char **argv, const VfmPolicy *policy, GError **error)
+{
+    g_autoptr(GPtrArray) assigned = NULL;
+
+    if (policy->owner != VFM_OWNER_HELPER)
         return true;
-    g_printerr("vfiomem-qemu: %s\n", error->message);
-    return false;
+    assigned = vfm_emulator_assigned(argv, error);
+    if (!assigned)
+        return false;
+    if (assigned->len)
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_POLICY,
+                    "the policy has the helper map guest memory, and libvirt's monitor, beside which it starts, is not "
+                    "among QEMU's arguments");
+    return assigned->len == 0;
+}
+
+/* All that comes before QEMU. False: the guest must not start, and @error says why. A guest that asks for no helper
+ * starts whatever happens here. */
+static bool prepare(const char *self, const char *target, const char *emulator, char **argv, GError **error)
+{
+    VfmMonitorArgument monitor;
+    VfmPolicy policy;
+    int devices;
+
+    if (!vfm_emulator_policy(&policy, argv, error))
+        return false;
+    if (!vfm_emulator_find_monitor(argv, &monitor))
+        return check_unmediated(argv, &policy, error);
+    if (!hand_over_devices(self, emulator, argv, &policy, &devices, error))
+        return false;
+    if (mediate(self, target, argv, &monitor, devices))
+        return true;
+    if (policy.owner == VFM_OWNER_HELPER) {
+        /* A device that is plugged in later would be QEMU's own. */
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE,
+                    "the domain's policy has vfiomem's helper map guest memory, and its part on the monitor did not "
+                    "start; see the lines above, or take owner='helper' out of <vfiomem:mapping>");
+        return false;
+    }
+    if (policy.required) {
+        g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE,
+                    "the domain's policy requires vfiomem's helper, and it did not start; see the lines above, or take "
+                    "required='yes' out of <vfiomem:mapping>");
+        return false;
+    }
+    vfm_log("the guest runs without the helper, and nothing guards its memory");
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -215,9 +263,8 @@ int main(int argc, char **argv)
     g_autofree char *self = realpath("/proc/self/exe", NULL);
     g_autofree char *name = g_path_get_basename(argc > 0 ? argv[0] : "vfiomem-qemu");
     g_autofree char *target = NULL, *emulator = NULL;
-    VfmMonitorArgument monitor;
+    g_autoptr(GError) error = NULL;
     struct utsname host;
-    int devices = -1;
 
     uname(&host);
     target = vfm_emulator_target(name, host.machine);
@@ -228,15 +275,9 @@ int main(int argc, char **argv)
                    target);
         return 127;
     }
-    if (vfm_emulator_find_monitor(argv, &monitor)) {
-        if (!hand_over_devices(self ? self : "", emulator, argv, &devices))
-            return 1;
-        if (!mediate(self ? self : "", target, argv, &monitor, devices) && vfm_emulator_helper_required(argv)) {
-            g_printerr(
-                "vfiomem-qemu: the domain's policy requires vfiomem's helper, and it did not start; see the lines "
-                "above, or take required='yes' out of <vfiomem:mapping>\n");
-            return 1;
-        }
+    if (!prepare(self ? self : "", target, emulator, argv, &error)) {
+        g_printerr("vfiomem-qemu: %s\n", error->message);
+        return 1;
     }
     argv[0] = emulator;
     execv(emulator, argv);

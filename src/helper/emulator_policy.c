@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "emulator_policy.h"
 
+#include "error.h"
 #include "log.h"
 #include "policy_text.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define EMULATORS_FILE "/etc/vfiomem/emulators"
 
@@ -16,26 +19,53 @@ static const char *value_of(char *const *argv, const char *option)
     return NULL;
 }
 
-VfmPolicy vfm_emulator_policy(char *const *argv)
+/* The text of @file, NULL where there is none. False: there is one, and it can't be read. */
+static bool read_file(const char *file, char **text, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(file);
+    g_autoptr(GError) local = NULL;
+
+    if (g_file_get_contents(file, text, NULL, &local) || g_error_matches(local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
+        return true;
+    if (access(folder, X_OK) < 0) {
+        /* Nobody can tell whether there is one, and most guests have none. */
+        vfm_log("%s; the guest counts as one without a policy", local->message);
+        return true;
+    }
+    g_set_error(error, VFM_SYSTEM_ERROR, EIO,
+                "the domain's policy can't be read, and may want vfiomem's helper: %s; mend this, or remove that file "
+                "if the domain has no such policy",
+                local->message);
+    return false;
+}
+
+static bool use_text(VfmPolicy *policy, const char *where, const char *text, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+
+    if (vfm_policy_from_text(policy, text, &local))
+        return true;
+    if (vfm_policy_text_needs_helper(text)) {
+        g_set_error(error, VFM_INPUT_ERROR, VFM_INPUT_SYNTAX,
+                    "%s wants vfiomem's helper, and can't be used: %s; the guest does not start without what it asks "
+                    "for",
+                    where, local->message);
+        return false;
+    }
+    vfm_log("%s: %s", where, local->message);
+    return true;
+}
+
+bool vfm_emulator_policy(VfmPolicy *policy, char *const *argv, GError **error)
 {
     const char *environment = g_getenv("VFIOMEM_POLICY");
     g_autofree char *file = vfm_policy_file(g_getenv("VFIOMEM_RUNDIR"), value_of(argv, "uuid"));
-    g_autoptr(GError) error = NULL;
     g_autofree char *text = NULL;
-    VfmPolicy policy = {.balloon = VFM_BALLOON_REFUSE};
 
-    if (file && g_file_get_contents(file, &text, NULL, NULL) && !vfm_policy_from_text(&policy, text, &error)) {
-        vfm_log("%s: %s", file, error->message);
-        g_clear_error(&error);
-    }
-    if (environment && !vfm_policy_from_text(&policy, environment, &error))
-        vfm_log("VFIOMEM_POLICY: %s", error->message);
-    return policy;
-}
-
-bool vfm_emulator_helper_required(char *const *argv)
-{
-    return vfm_emulator_policy(argv).required;
+    *policy = (VfmPolicy){.balloon = VFM_BALLOON_REFUSE};
+    if (file && (!read_file(file, &text, error) || (text && !use_text(policy, file, text, error))))
+        return false;
+    return !environment || use_text(policy, "VFIOMEM_POLICY", environment, error);
 }
 
 char *vfm_emulator_configured(const char *target)

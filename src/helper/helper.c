@@ -109,7 +109,11 @@ int main(int argc, char **argv)
         g_printerr("vfiomem-helper: %s\n", error->message);
         return 1;
     }
-    options.guarding.policy = vfm_emulator_policy(options.guarding.argv);
+    if (!vfm_emulator_policy(&options.guarding.policy, options.guarding.argv, &error)) {
+        /* vfiomem-qemu would not have come this far. */
+        g_printerr("vfiomem-helper: %s\n", error->message);
+        return 1;
+    }
     vfm_journal_begin(journal)->balloon = (uint8_t)options.guarding.policy.balloon;
     vfm_journal_commit(journal);
     tell_ready(options.ready);

@@ -10,6 +10,7 @@ domains=$source/tests/data/domains
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/root/sys" # a host of which nothing is known
+export VFIOMEM_RUNDIR=$work/run
 versions="--libvirt-version 9.0.0 --qemu-version 7.2.22"
 failed=0
 ran=0
@@ -100,6 +101,41 @@ call prepare < "$work/network.xml"
 network hostdev "<source><address type='pci' domain='0' bus='0x5e' slot='1' function='2'/></source>" > "$work/network.xml"
 call start < "$work/network.xml"
 [ "$status" = 1 ] || fail "the same as a device: not refused"
+
+# --- a policy that can't be left for the helper: refused where the guest would run as if it had none
+policy()
+{
+    cat <<XML
+<domain type='kvm'><name>guest</name><uuid>bc55a39a-6a33-4d0e-9d0b-2f5b5d3c1101</uuid><memory unit='GiB'>2</memory>
+  <metadata><vfiomem:policy xmlns:vfiomem='urn:vfiomem:domain:1'>$1</vfiomem:policy></metadata>
+  <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
+  <os><type arch='x86_64' machine='pc-q35-10.1'>hvm</type></os>
+  <devices><emulator>/usr/bin/vfiomem-qemu</emulator>
+    <hostdev mode='subsystem' type='pci'><source><address domain='0' bus='1' slot='0' function='0'/></source></hostdev></devices>
+</domain>
+XML
+}
+old_versions=$versions versions="--libvirt-version 12.8.0 --qemu-version 11.1.0"
+rm -rf "$work/run"
+for needed in "owner='helper'" "required='yes'" "owner='qemu'"; do
+    policy "<vfiomem:mapping $needed/>" > "$work/policy.xml"
+    call prepare < "$work/policy.xml"
+    [ "$status" = 0 ] || { fail "$needed: refused"; cat "$work/err"; }
+    grep -q balloon= "$work/run/bc55a39a-6a33-4d0e-9d0b-2f5b5d3c1101.policy" || fail "$needed: no policy was left"
+    call release < "$work/policy.xml"
+    [ ! -e "$work/run" ] || fail "$needed: the policy stays after the guest's end"
+    : > "$work/run" # no folder can be here, not even for root
+    for operation in prepare restore migrate reconnect; do
+        call $operation < "$work/policy.xml"
+        wanted=1
+        [ $operation = reconnect ] || [ "$needed" = "owner='qemu'" ] && wanted=0
+        [ "$status" = $wanted ] || fail "$needed, $operation, policy not left: $status"
+        grep -q "could not be left for its helper in $work/run: Not a directory" "$work/log" || fail "$needed: not in the log"
+        [ $wanted = 0 ] || grep -q "could not be left .*take owner='helper'" "$work/err" || fail "$needed: no reason"
+    done
+    rm "$work/run"
+done
+versions=$old_versions
 
 # --- unusable input: refused only if there may be a device or a policy in it
 for file in "$domains"/bad/* "$work/noise"; do

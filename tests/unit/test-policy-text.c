@@ -40,6 +40,18 @@ static void test_unknown_words_are_named(void **state)
     }
 }
 
+static void test_text_that_asks_for_the_helper_is_known(void **state)
+{
+    const char *const asks[] = {"owner=helper", "window=0x8000000:128M owner=helper", "balloon=pass required=yes",
+                                "owner=helpr", "\trequired=true\n"};
+    const char *const asks_not[] = {"", "owner=qemu required=no balloon=refuse", "balloon=perhaps", "mappings=-1 owner"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(asks); i++)
+        assert_true(vfm_policy_text_needs_helper(asks[i]));
+    for (size_t i = 0; i < G_N_ELEMENTS(asks_not); i++)
+        assert_false(vfm_policy_text_needs_helper(asks_not[i]));
+}
+
 static void test_only_a_uuid_makes_a_path(void **state)
 {
     g_autofree char *path = vfm_policy_file("/x", UUID), *usual = vfm_policy_file(NULL, UUID);
@@ -65,6 +77,8 @@ static void test_a_record_is_written_and_taken_away(void **state)
     assert_string_equal(text, "balloon=pass required=no\n");
     assert_int_equal(stat(file, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0644);
+    assert_int_equal(stat(folder, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0755);
     assert_int_equal(vfm_policy_record_write(folder, line, strlen(line)), 0); /* again, for a daemon that came back */
     assert_int_equal(vfm_policy_record_remove(folder, UUID, strlen(UUID)), 0);
     assert_int_equal(access(folder, F_OK), -1);
@@ -77,6 +91,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_policy_comes_back_as_it_went),
         cmocka_unit_test(test_unknown_words_are_named),
+        cmocka_unit_test(test_text_that_asks_for_the_helper_is_known),
         cmocka_unit_test(test_only_a_uuid_makes_a_path),
         cmocka_unit_test(test_a_record_is_written_and_taken_away),
     };
