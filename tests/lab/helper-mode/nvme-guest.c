@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * nvme-guest - uses this machine's NVMe disk through its own driver, and says what came back. For use in a guest, as
- * root.
+ * nvme-guest - uses this machine's NVMe disk through its own driver, and says what came back. In a guest, as root.
  *
- *   nvme-guest write SEED MIB    writes MIB of pseudo-random data to the disk's beginning, past the page cache, out of
- * memory that Linux prefers to be hot-plugged, reads it back into other memory and compares. "nvme ok: ..." or "nvme
- * failed: WHY" nvme-guest read SEED MIB     only reads and compares nvme-guest print SEED MIB    the same data on
- * standard output; needs no disk nvme-guest latency COUNT     COUNT reads of 4 KiB, one after the other, each of which
- * is an interrupt. "nvme latency: NS", the median
+ *   nvme-guest write SEED MIB    writes pseudo-random data to the disk's beginning, reads and compares: "nvme ok: ..."
+ *   nvme-guest read SEED MIB     only reads and compares
+ *   nvme-guest print SEED MIB    the same data on standard output; needs no disk
+ *   nvme-guest latency COUNT     reads of 4 KiB, each of which is an interrupt: "nvme latency: NS", the median
+ *
+ * It goes past the page cache, out of memory that Linux prefers to be hot-plugged, and reads into other memory. What
+ * goes wrong is "nvme failed: WHY".
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -4,13 +4,13 @@
 # MSI-X interrupt, which ends each of nvme's reads of 4 KiB.
 # not by default: it measures
 # Two guests in one L1, one under each, which take turns; the other one is paused. Whose turn is first changes from round
-# to round. SCENE_ROUNDS (7).
+# to round. SCENE_ROUNDS (15).
 # disk: nvme 16M
 # disk: nvme2 16M
 # devices: -device nvme,serial=a,drive=nvme,addr=12.0 -device nvme,serial=b,drive=nvme2,addr=14.0
 . /mnt/scene-lib.sh
 libvirt_up
-rounds=${SCENE_ROUNDS-7}
+rounds=${SCENE_ROUNDS-15}
 export GUEST_MIB=256 GUEST_PLUGGABLE_MIB=128
 declare -A mapper=([helper]=mine [native]=theirs)
 
@@ -30,8 +30,8 @@ for ((round = 0; round < rounds; round++)); do
     for owner in $order; do
         name=${mapper[$owner]}
         virsh -q resume $name
-        read_ns=$(ask 300 $name "edu-guest 0 read 5000" '^edu (read|failed)' | number)
-        nvme_ns=$(ask 300 $name "nvme-guest latency 300" '^nvme (latency|failed)' | number)
+        read_ns=$(ask 300 $name "edu-guest 0 read 400000" '^edu (read|failed)' | number)
+        nvme_ns=$(ask 300 $name "nvme-guest latency 1500" '^nvme (latency|failed)' | number)
         virsh -q suspend $name
         [ -n "$read_ns" ] && [ -n "$nvme_ns" ] || break 2
         add "BAR read, ns" $owner "$read_ns"
