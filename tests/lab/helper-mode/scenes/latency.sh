@@ -5,6 +5,8 @@
 # not by default: it measures
 # Two guests in one L1, one under each, which take turns; the other one is paused. Whose turn is first changes from round
 # to round. SCENE_ROUNDS (15).
+# Two CPUs for L1: an interrupt goes through its QEMU's main thread, which would wait for a turn beside the guest's CPU.
+# cpus: 2
 # disk: nvme 16M
 # disk: nvme2 16M
 # devices: -device nvme,serial=a,drive=nvme,addr=12.0 -device nvme,serial=b,drive=nvme2,addr=14.0
