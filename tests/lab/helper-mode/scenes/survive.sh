@@ -2,9 +2,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The worker of the process that maps is killed while the guest boots, while its device does DMA, and while virtio-mem and
 # devices come and go: the guest notices nothing, and nothing is lost or left.
-# SCENE_KILLS (20): how often while the device does DMA.
+# SCENE_KILLS (20): how often while the device does DMA. SCENE_BACKEND (type1): or iommufd.
 # seconds: 2700
 . /mnt/scene-lib.sh
+backend=${SCENE_BACKEND-type1}
+if [ "$backend" = iommufd ]; then
+    [ -c /dev/iommu ] || skip "the kernel has no iommufd"
+    allow_iommufd 0000:00:10.0 0000:00:11.0
+    HOSTDEV_MANAGED=no
+fi
 libvirt_up
 kills=${SCENE_KILLS-20}
 
@@ -45,9 +51,10 @@ resized() {
     pinned_about $((512 + $1))
 }
 
-define_guest demo "$helper_maps" "$shared" "$(hostdev 10)"
+define_guest demo "<vfiomem:mapping owner='helper' backend='$backend'/>" "$shared" "$(hostdev 10)"
 check "it starts" virsh start demo
 must started demo
+check "it is mapped by $backend" says "\"backend\":\"$backend\"" status demo
 booting=0
 for ((i = 0; i < 6; i++)); do
     kill_worker && booting=$((booting + 1))
@@ -102,5 +109,5 @@ check "and does DMA" edu_found demo 1 90
 check "the first device still does DMA" edu_works demo
 check "no DMA fault in all that time" no_faults
 end_guest demo
-check "the devices are their host's again" wait_for 30 not bound_to_vfio 0000:00:10.0
+[ "$backend" = iommufd ] || check "the devices are their host's again" wait_for 30 not bound_to_vfio 0000:00:10.0
 end_scene
