@@ -246,6 +246,21 @@ static Place read_place(const char *text)
     return place;
 }
 
+/* Keeps @page where it is, for good: Linux would move it while memory for the other one is looked for. */
+static void hold(uint8_t *page)
+{
+    struct iovec bytes = {page, PAGE};
+    int pin[2];
+
+    if (pipe(pin) < 0 || vmsplice(pin[1], &bytes, 1, 0) != PAGE)
+        fail("no pin");
+}
+
+static int is_in(const Place *place, uint64_t address)
+{
+    return address >= place->first && address < place->end;
+}
+
 /* A page of ours in @place that is not @other. What is not wanted stays allocated, so that the next is another. */
 static uint8_t *page_in(const Place *place, const uint8_t *other)
 {
@@ -259,7 +274,10 @@ static uint8_t *page_in(const Place *place, const uint8_t *other)
         for (unsigned i = 0; i < CHUNK / PAGE; i++) {
             uint8_t *page = chunk + i * PAGE;
 
-            if (page != other && addresses[i] >= place->first && addresses[i] < place->end)
+            if (page == other || !is_in(place, addresses[i]))
+                continue;
+            hold(page);
+            if (is_in(place, physical(page)))
                 return page;
         }
     }
