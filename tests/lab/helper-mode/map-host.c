@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -54,6 +55,17 @@ static uint64_t now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Pages are zeroed when they are touched for the first time, whoever does it. */
+static void touch(void)
+{
+    uint8_t *mapped = mmap(NULL, blocks * BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+
+    if (mapped == MAP_FAILED)
+        fail("memory");
+    memset(mapped, 1, blocks * BLOCK);
+    munmap(mapped, blocks * BLOCK);
 }
 
 /* --- QEMU's own way */
@@ -144,6 +156,7 @@ static pid_t start_helper(char *folder, char *socket_path, size_t size)
         fail("a folder");
     child = fork();
     if (child == 0) {
+        setpgid(0, 0);
         close(pipes[0]);
         snprintf(ready, sizeof(ready), "--ready-fd=%d", pipes[1]);
         snprintf(pid, sizeof(pid), "--qemu-pid=%d", getppid());
@@ -228,8 +241,10 @@ static uint64_t map_helper(void)
     }
     took = now() - took;
     close(fd);
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
+    /* Its worker, which has the device open as well, becomes our child. */
+    kill(-child, SIGKILL);
+    while (wait(NULL) > 0)
+        ;
     rmdir(folder);
     return took / blocks;
 }
@@ -253,9 +268,11 @@ int main(int argc, char **argv)
     }
     address = argv[1];
     memory = memfd_create("blocks", MFD_CLOEXEC);
-    if (memory < 0 || ftruncate(memory, (off_t)(blocks * BLOCK)) < 0 ||
-        fallocate(memory, 0, 0, (off_t)(blocks * BLOCK)) < 0)
+    if (memory < 0 || ftruncate(memory, (off_t)(blocks * BLOCK)) < 0)
         fail("memory");
+    touch();
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+        fail("becoming the helper's worker's parent");
     for (unsigned round = 0; round < rounds; round++) {
         uint64_t native = 0, helper = 0;
 
