@@ -6,8 +6,9 @@
 
 #define KIB UINT64_C(1024)
 
-/* How long a map waits for another client's unmap, which QEMU sent before it. */
-#define OTHERS_USEC (4 * G_USEC_PER_SEC)
+/* How long a client's maps wait for another client's unmaps, which QEMU sent before them. QEMU itself waits at least 30 s
+ * for the answers to them all (vfm_emulator_timeout()). */
+#define OTHERS_USEC (20 * G_USEC_PER_SEC)
 
 static int compare_start(gconstpointer a, gconstpointer b)
 {
@@ -95,7 +96,7 @@ static bool map_locked(VfmGuestDmaClient *client, const VfmVfuDmaMap *map, int f
     uint64_t last = map->address + (map->size - 1);
     GTreeNode *node = vfm_dma_first_ending_from(client->maps, map->address);
     const VfmDmaMap *existing = node ? g_tree_node_key(node) : NULL;
-    VfmDmaUndertaking work = {.dma = dma, .map = map};
+    VfmDmaUndertaking work = {.dma = dma, .client = client, .map = map};
     bool done;
 
     if (existing && existing->start <= last) {
@@ -228,6 +229,8 @@ static bool unmap_locked(VfmGuestDmaClient *client, uint64_t start, uint64_t las
     bool repeated, done;
 
     *unmapped = 0;
+    /* QEMU's next change of memory: first everything that goes, then what comes. */
+    client->until = 0;
     if (!find_inside(client, start, last, gone, error))
         return false;
     for (unsigned i = 0; i < gone->len; i++) {

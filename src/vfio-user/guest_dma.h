@@ -23,7 +23,8 @@
  *
  * Order. QEMU removes from all devices what changed before it adds to any, but each
  * connection is a stream of its own. A map that collides with what another client still holds
- * therefore waits for that client's unmap, which was sent before; up to a few seconds, then it fails.
+ * therefore waits for that client's unmap, which was sent before; up to 20 s for all maps that follow an unmap, then it
+ * fails: QEMU waits for the answer to the last of them only, and longer.
  *
  * Survival. With a ledger (dma_ledger.h) all of this is noted in memory that outlives the process, and a successor goes
  * on with it (vfm_guest_dma_resume). What was answered stands; of a message that was being carried
@@ -77,7 +78,8 @@ VfmGuestDma *vfm_guest_dma_new(VfmContainer *container, const GArray *windows);
  */
 VfmGuestDma *vfm_guest_dma_resume(VfmContainer *container, const GArray *windows, VfmDmaLedger *ledger, GError **error);
 
-/* How long a map waits for another client to let go, in microseconds; 4 seconds unless set. Before the first client. */
+/* How long a client's maps together wait for another client to let go, in microseconds, from the first wait after an
+ * unmap of its own on; 20 seconds unless set. */
 void vfm_guest_dma_set_patience(VfmGuestDma *dma, int64_t usec);
 
 /* All clients must have left. Unmaps what lingers. */

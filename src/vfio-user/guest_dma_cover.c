@@ -214,9 +214,9 @@ static bool make_way(VfmDmaUndertaking *work, VfmDmaPiece *piece, GError **error
 
     if (piece->users == 0)
         return drop_run(dma, &piece, 1, error);
-    if (!work->until)
-        work->until = g_get_monotonic_time() + dma->patience;
-    if (g_cond_wait_until(&dma->released, &dma->lock, work->until))
+    if (!work->client->until)
+        work->client->until = g_get_monotonic_time() + dma->patience;
+    if (g_cond_wait_until(&dma->released, &dma->lock, work->client->until))
         return true;
     g_set_error(error, VFM_REFUSED, VFM_REFUSED_STATE,
                 "guest memory at %#" G_GINT64_MODIFIER "x is described differently by another device of the guest, "

@@ -37,6 +37,7 @@ struct VfmGuestDmaClient {
     GTree *maps; /* of VfmDmaMap */
     uint64_t message;
     uint32_t slot;
+    gint64 until; /* for others, set with the first wait after an unmap; 0: none yet */
 };
 
 struct VfmGuestDma {
@@ -58,11 +59,11 @@ struct VfmGuestDma {
 /* A map in the making: what to take back if it fails. */
 typedef struct {
     VfmGuestDma *dma;
+    VfmGuestDmaClient *client;
     const VfmVfuDmaMap *map;
     VfmGuestFile *file;
     unsigned prot;
     GPtrArray *taken; /* of VfmDmaPiece*, each with a user of ours */
-    gint64 until;     /* for others, set with the first wait */
 } VfmDmaUndertaking;
 
 static inline uint64_t vfm_dma_piece_size(const VfmDmaPiece *piece)

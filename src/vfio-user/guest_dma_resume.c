@@ -165,8 +165,12 @@ static bool cover_client(VfmGuestDmaClient *client, GError **error)
         const VfmLedgerMap *note = vfm_dma_ledger_at(client->dma->ledger, VFM_LEDGER_MAPS, map->slot);
         g_autoptr(GPtrArray) taken = g_ptr_array_new();
         VfmVfuDmaMap request = {.offset = note->offset, .address = map->start, .size = map->last - map->start + 1};
-        VfmDmaUndertaking work = {
-            .dma = client->dma, .map = &request, .file = map->file, .prot = note->prot, .taken = taken};
+        VfmDmaUndertaking work = {.dma = client->dma,
+                                  .client = client,
+                                  .map = &request,
+                                  .file = map->file,
+                                  .prot = note->prot,
+                                  .taken = taken};
 
         if (map->file && !vfm_dma_cover(&work, error))
             return false;

@@ -403,6 +403,9 @@ static void test_waits_for_the_other(void **state)
     vfm_guest_dma_set_patience(scene->dma, 1000);
     assert_refused(map_at(scene, two, 256 * MIB, 256 * MIB, 0, 3, &error), &error, VFM_REFUSED, VFM_REFUSED_STATE);
     assert_mapped(scene, 256 * MIB, 768 * MIB);
+    /* Nor does each map that QEMU sent with it wait as long again. */
+    vfm_guest_dma_set_patience(scene->dma, INT64_C(3600) * G_USEC_PER_SEC);
+    assert_refused(map_at(scene, two, 256 * MIB, 128 * MIB, 0, 3, &error), &error, VFM_REFUSED, VFM_REFUSED_STATE);
     vfm_guest_dma_leave(one);
     vfm_guest_dma_leave(two);
 }
