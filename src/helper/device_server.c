@@ -449,6 +449,13 @@ char *vfm_device_server_status(VfmDeviceServer *server)
     return g_string_free(g_steal_pointer(&out), false);
 }
 
+void vfm_device_server_cut(VfmDeviceServer *server)
+{
+    for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++)
+        if (server->served[i].session)
+            vfm_vfu_session_cut(server->served[i].session);
+}
+
 void vfm_device_server_free(VfmDeviceServer *server)
 {
     if (!server)

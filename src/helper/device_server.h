@@ -36,6 +36,10 @@ typedef struct {
  * predecessor's device that can't be taken over is lost: silenced, detached, its connection answered with errors. */
 VfmDeviceServer *vfm_device_server_new(const VfmDeviceServerOptions *options);
 
+/* QEMU is known to be dead: its connections are cut, so that whoever else has its ends of them (a child that it forked)
+ * keeps nobody waiting. */
+void vfm_device_server_cut(VfmDeviceServer *server);
+
 /* Ends all sessions, unmaps and detaches everything, removes the sockets. */
 void vfm_device_server_free(VfmDeviceServer *server);
 

@@ -101,6 +101,7 @@ static void serve(VfmDeviceServer *server, const Job *job)
                 continue;
             if (i == 0) {
                 qemu_lives = false;
+                vfm_device_server_cut(server);
             } else if (i == 1) {
                 vfm_devices_control_serve(&shared->control, control, server);
                 shared->progress++;

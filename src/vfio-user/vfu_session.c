@@ -18,6 +18,7 @@ struct VfmVfuSession {
     GMutex lock; /* of the journal and what follows */
     GCond changed;
     bool stop_reading; /* the executor gave up */
+    bool cut;          /* nobody is there to be answered */
     bool ended;
     int notify; /* eventfd, -1: none */
 };
@@ -59,7 +60,7 @@ static bool reading(const VfmVfuSession *session)
 {
     const VfmVfuState *state = vfm_vfu_journal_state(session->journal);
 
-    return !session->stop_reading && state->reading == VFM_VFU_READING && state->phase == VFM_VFU_OPEN;
+    return !session->stop_reading && !session->cut && state->reading == VFM_VFU_READING && state->phase == VFM_VFU_OPEN;
 }
 
 static gpointer read_messages(gpointer data)
@@ -105,7 +106,7 @@ static Work next_work(VfmVfuSession *session, bool may_idle, VfmVfuMessage *mess
         else
             idle = !g_cond_wait_until(&session->changed, &session->lock, until);
     }
-    if (vfm_vfu_journal_state(session->journal)->unheard)
+    if (session->cut || vfm_vfu_journal_state(session->journal)->unheard)
         work = WORK_NONE;
     else if (vfm_vfu_journal_message(session->journal, message))
         work = vfm_vfu_journal_state(session->journal)->reply_length ? WORK_ANSWER : WORK_MESSAGE;
@@ -188,7 +189,8 @@ static void tell_gone(VfmVfuSession *session)
     g_autoptr(GError) why = NULL;
 
     g_mutex_lock(&session->lock);
-    if (*vfm_vfu_journal_why(session->journal))
+    /* Of one that was cut it says how, which is no news. */
+    if (!session->cut && *vfm_vfu_journal_why(session->journal))
         why = g_error_new_literal(VFM_INPUT_ERROR, VFM_INPUT_SYNTAX, vfm_vfu_journal_why(session->journal));
     g_mutex_unlock(&session->lock);
     if (device)
@@ -318,6 +320,16 @@ void vfm_vfu_session_wait(VfmVfuSession *session)
     while (!session->ended)
         g_cond_wait(&session->changed, &session->lock);
     g_mutex_unlock(&session->lock);
+}
+
+void vfm_vfu_session_cut(VfmVfuSession *session)
+{
+    g_mutex_lock(&session->lock);
+    session->cut = true;
+    g_cond_broadcast(&session->changed);
+    g_mutex_unlock(&session->lock);
+    /* Wakes whoever waits for it, to read or to write. */
+    shutdown(vfm_vfu_journal_socket(session->journal), SHUT_RDWR);
 }
 
 void vfm_vfu_session_free(VfmVfuSession *session)

@@ -87,8 +87,13 @@ VfmVfuSession *vfm_vfu_session_resume(VfmVfuJournal *journal, VfmVfuDevice *devi
 /* Answers the client's messages with @why's errno until it hangs up. @socket is consumed. */
 VfmVfuSession *vfm_vfu_session_new_refusing(VfmVfuJournal *journal, int socket, const GError *why);
 
+/* The client is known to be dead, whatever its connection looks like: somebody else may have its end, who neither reads
+ * nor hangs up. Nothing more is carried out or answered. Any thread but the session's. */
+void vfm_vfu_session_cut(VfmVfuSession *session);
+
 /* Ends the connection if it still stands, waits for the threads (and so for gone()), frees, and clears the journal. Not
- * from an operation. */
+ * from an operation. What came is carried out and answered first, so a client that does not read is waited for unless
+ * the session was cut. */
 void vfm_vfu_session_free(VfmVfuSession *session);
 
 /* For handlers of the signals that a crash raises: notes in the journal if this thread is a session's. */

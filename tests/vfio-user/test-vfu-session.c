@@ -536,6 +536,24 @@ static void test_hang_up(void **state)
     assert_false(scene->device->broken_off);
 }
 
+/* A client that is dead while somebody else has its end: answers that nobody takes keep nobody waiting. */
+static void test_cut(void **state)
+{
+    const VfmVfuRegionAccess access = {.region = VFIO_PCI_BAR0_REGION_INDEX, .count = FAKE_BAR_SIZE};
+    Scene *scene = *state;
+
+    negotiate(scene->client);
+    /* Many times what a socket holds. */
+    for (uint16_t id = 2; id < 1000; id++)
+        command(scene->client, id, VFM_VFU_REGION_READ, &access, sizeof(access));
+    command(scene->client, 1000, VFM_VFU_DEVICE_RESET, NULL, 0);
+    vfm_vfu_session_cut(scene->session);
+    vfm_vfu_session_wait(scene->session);
+    g_clear_pointer(&scene->session, vfm_vfu_session_free);
+    assert_int_equal(scene->device->resets, 0);
+    assert_false(scene->device->broken_off);
+}
+
 static void test_refusing(void **state)
 {
     g_autoptr(GError) why = g_error_new(VFM_REFUSED, VFM_REFUSED_POLICY, "not this one");
@@ -579,6 +597,7 @@ int main(void)
         SCENE(test_half_header),
         SCENE(test_half_payload),
         SCENE(test_hang_up),
+        SCENE(test_cut),
         cmocka_unit_test(test_refusing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
