@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,9 +74,14 @@ static char *answer(VfmDevicesControl *control, uint64_t number, const char *req
 
 /* --- one packet at a time; each field that counts is one store */
 
+bool vfm_devices_control_waits(const VfmDevicesControl *control)
+{
+    return control->length > 0 && !control->ended && control->sending == control->at + 1;
+}
+
 bool vfm_devices_control_pending(const VfmDevicesControl *control)
 {
-    return control->length > 0 && !control->ended;
+    return control->length > 0 && !control->ended && !vfm_devices_control_waits(control);
 }
 
 /* A packet came. */
@@ -167,32 +171,33 @@ static void carry_out(VfmDevicesControl *control, VfmDeviceServer *server)
     control->answered = control->at + 1;
 }
 
-static bool send_answer(VfmDevicesControl *control, int socket)
+/* 0, or errno: EAGAIN leaves it as what waits. */
+static int send_answer(VfmDevicesControl *control, int socket)
 {
-    struct pollfd slot = {.fd = socket, .events = POLLOUT};
-    size_t bytes;
-    int status;
-
     if (control->answer_length == 0)
-        return true;
+        return 0;
     control->sending = 0;
     ORDER();
     vfm_transfer_prepare_send(&control->send, control->answer, control->answer_length, NULL, 0);
+    ORDER();
     control->sending = control->at + 1;
     ORDER();
-    while ((status = vfm_transfer_send(&control->send, socket)) == EAGAIN)
-        poll(&slot, 1, -1);
-    return vfm_transfer_done(&control->send, &bytes);
+    return vfm_transfer_send(&control->send, socket);
 }
 
 bool vfm_devices_control_serve(VfmDevicesControl *control, int socket, VfmDeviceServer *server)
 {
-    if (!vfm_devices_control_pending(control))
+    if (control->length == 0 && !control->ended)
         receive(control, socket);
-    while (vfm_devices_control_pending(control)) {
+    while (control->length > 0 && !control->ended) {
+        int status;
+
         if (control->answered != control->at + 1)
             carry_out(control, server);
-        if (!send_answer(control, socket))
+        status = send_answer(control, socket);
+        if (status == EAGAIN)
+            break;
+        if (status)
             control->ended = 1;
         advance(control);
     }

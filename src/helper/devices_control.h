@@ -40,8 +40,13 @@ void vfm_devices_control_recover(VfmDevicesControl *control);
  */
 bool vfm_devices_control_pending(const VfmDevicesControl *control);
 
-/* Takes one packet from @socket, if none is pending, and answers it. What a predecessor had begun to attach was
- * detached meanwhile and is answered with an error; all else is carried out again. False: the mediator is gone. */
+/* Whether an answer is there for which the socket had no room, as the mediator does not read: to be served when it has.
+ * Nothing else is taken from it until then. */
+bool vfm_devices_control_waits(const VfmDevicesControl *control);
+
+/* Takes one packet from @socket, if there is none yet, and answers it as far as the socket takes answers; never waits.
+ * What a predecessor had begun to attach was detached meanwhile and is answered with an error; all else is carried out
+ * again. False: the mediator is gone. */
 bool vfm_devices_control_serve(VfmDevicesControl *control, int socket, VfmDeviceServer *server);
 
 /* Tells @action (devices_wire.h) of @device (NULL: none). Never waits; -1: nobody listens. */

@@ -79,12 +79,14 @@ static void serve(VfmDeviceServer *server, const Job *job)
     while (qemu_lives) {
         struct pollfd slot = {.fd = job->pidfd, .events = POLLIN};
         bool pending = vfm_devices_control_pending(&shared->control);
+        bool waits = vfm_devices_control_waits(&shared->control);
 
         g_array_set_size(slots, 0);
         g_array_append_val(slots, slot);
         /* -1 is passed over. When the mediator is gone events go to nobody; closing would make the number somebody
          * else's. */
         slot.fd = shared->control.ended ? -1 : control;
+        slot.events = waits ? POLLOUT : POLLIN;
         g_array_append_val(slots, slot);
         vfm_device_server_watch(server, slots);
         if (poll((struct pollfd *)(void *)slots->data, slots->len, pending ? 0 : -1) < 0) {

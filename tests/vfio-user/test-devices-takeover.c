@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,7 +31,8 @@ typedef struct {
     char *folder;
 } Helper;
 
-static void start(Helper *helper)
+/* @qemu is the process whose end ends it. */
+static void start(Helper *helper, pid_t qemu)
 {
     const char *program = g_getenv("VFIOMEM_DEVICES");
     int control[2], ready[2];
@@ -47,7 +49,7 @@ static void start(Helper *helper)
     if (helper->pid == 0) {
         g_autofree char *control_fd = g_strdup_printf("--control-fd=%d", dup(control[1]));
         g_autofree char *ready_fd = g_strdup_printf("--ready-fd=%d", ready[1]);
-        g_autofree char *qemu_pid = g_strdup_printf("--qemu-pid=%d", (int)getppid());
+        g_autofree char *qemu_pid = g_strdup_printf("--qemu-pid=%d", (int)qemu);
         g_autofree char *folder = g_strdup_printf("--folder=%s", helper->folder);
 
         close(ready[0]);
@@ -118,7 +120,7 @@ static void test_requests_are_answered_once(void **state)
     unsigned kills = 0, at_rest;
     Helper helper;
 
-    start(&helper);
+    start(&helper, getpid());
     ask(&helper, ++asked);
     hear(&helper, ++heard);
     at_rest = descriptors(&helper);
@@ -148,9 +150,49 @@ static void test_requests_are_answered_once(void **state)
     g_free(helper.folder);
 }
 
+static pid_t make_qemu(void)
+{
+    pid_t test = getpid(), pid = fork();
+
+    if (pid == 0) {
+        /* Of a test that failed nothing is left. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        while (getppid() == test)
+            pause();
+        _exit(1);
+    }
+    return pid;
+}
+
+/* A mediator that asks and does not read holds up neither other things nor the end. */
+static void test_the_end_behind_a_mediator_that_does_not_read(void **state)
+{
+    enum { PACKETS = 8, LINES = 200 };
+    pid_t qemu = make_qemu();
+    Helper helper;
+    int status;
+
+    start(&helper, qemu);
+    for (unsigned packet = 0; packet < PACKETS; packet++) {
+        g_autoptr(GString) requests = g_string_new(NULL);
+
+        for (unsigned line = 0; line < LINES; line++)
+            g_string_append_printf(requests, "%u limit\n", packet * LINES + line);
+        assert_int_equal(send(helper.control, requests->str, requests->len, 0), requests->len);
+    }
+    kill(qemu, SIGKILL);
+    assert_int_equal(waitpid(qemu, NULL, 0), qemu);
+    assert_int_equal(waitpid(helper.pid, &status, 0), helper.pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(helper.control);
+    assert_int_equal(rmdir(helper.folder), -1); /* it did that itself */
+    g_free(helper.folder);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests_are_answered_once)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_requests_are_answered_once),
+                                       cmocka_unit_test(test_the_end_behind_a_mediator_that_does_not_read)};
 
     return cmocka_run_group_tests_name("devices-takeover", tests, NULL, NULL);
 }
