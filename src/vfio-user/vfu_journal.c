@@ -455,6 +455,20 @@ void vfm_vfu_journal_answer(VfmVfuJournal *journal, uint32_t length, int fd, con
     commit_and_close(journal, fds, n_fds);
 }
 
+void vfm_vfu_journal_take_back(VfmVfuJournal *journal)
+{
+    const VfmVfuState *state = vfm_vfu_journal_state(journal);
+    VfmVfuState *next;
+
+    /* With the first byte the descriptor has gone, too, as what it was. */
+    if (state->reply_length == 0 || state->reply_fd < 0 || state->reply_sent > 0)
+        return;
+    next = begin(journal);
+    next->reply_length = 0;
+    next->reply_fd = -1;
+    commit(journal);
+}
+
 void vfm_vfu_journal_prepare_send(VfmVfuJournal *journal)
 {
     const VfmVfuState *state = vfm_vfu_journal_state(journal);

@@ -109,6 +109,9 @@ uint8_t *vfm_vfu_journal_reply(VfmVfuJournal *journal);
 /* The message was carried out, @length bytes in the room are its answer (0: it wants none, and is done), with @fd if
  * not -1. @client: what the client said of itself, if that is known by now. */
 void vfm_vfu_journal_answer(VfmVfuJournal *journal, uint32_t length, int fd, const VfmVfuClient *client);
+/* The device is not the predecessor's any more: a descriptor that goes with a prepared answer, and is still to be sent,
+ * may be another's by now. Such an answer is none, and its message is carried out again. */
+void vfm_vfu_journal_take_back(VfmVfuJournal *journal);
 /* Gets ready to send what is left of the answer. */
 void vfm_vfu_journal_prepare_send(VfmVfuJournal *journal);
 /* Sends. 0, or errno (EAGAIN). Needs no lock. */

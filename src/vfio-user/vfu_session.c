@@ -281,6 +281,8 @@ VfmVfuSession *vfm_vfu_session_new(VfmVfuJournal *journal, int socket, VfmVfuDev
 
 VfmVfuSession *vfm_vfu_session_resume(VfmVfuJournal *journal, VfmVfuDevice *device)
 {
+    if (!device)
+        vfm_vfu_journal_take_back(journal);
     return session_start(journal, device, NULL);
 }
 

@@ -81,7 +81,8 @@ enum { VFM_VFU_CRASHES = 3 };
  * below. */
 VfmVfuSession *vfm_vfu_session_new(VfmVfuJournal *journal, int socket, VfmVfuDevice *device, const VfmVfuOffer *offer);
 
-/* Goes on where another process was; @journal is open or over and was recovered. */
+/* Goes on where another process was; @journal is open or over and was recovered. @device NULL: it is lost, and nothing
+ * of it, like a descriptor in an answer that was prepared, is told any more. */
 VfmVfuSession *vfm_vfu_session_resume(VfmVfuJournal *journal, VfmVfuDevice *device);
 
 /* Answers the client's messages with @why's errno until it hangs up. @socket is consumed. */

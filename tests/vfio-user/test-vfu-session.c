@@ -554,6 +554,56 @@ static void test_cut(void **state)
     assert_false(scene->device->broken_off);
 }
 
+/* A predecessor's connection @socket: one question about a region, whose answer with @fd was prepared and not sent. */
+static VfmVfuJournal *journal_with_answer(int socket, uint16_t id, int fd)
+{
+    VfmVfuJournal *journal = vfm_vfu_journal_new(NULL);
+    const VfmVfuClient negotiated = {0};
+    VfmVfuReply answer = {.fd = fd};
+    VfmVfuMessage message;
+
+    assert_non_null(journal);
+    vfm_vfu_journal_open(journal, socket, &(VfmVfuOffer){.page_sizes = 4096});
+    while (!vfm_vfu_journal_message(journal, &message)) {
+        vfm_vfu_journal_prepare_receive(journal);
+        vfm_vfu_journal_received(journal, vfm_vfu_journal_receive(journal));
+    }
+    assert_int_equal(message.header.id, id);
+    answer.bytes = vfm_vfu_journal_reply(journal);
+    memset(answer.bytes + sizeof(VfmVfuHeader), 7, sizeof(struct vfio_region_info));
+    vfm_vfu_reply(&answer, &message.header, sizeof(struct vfio_region_info), fd);
+    vfm_vfu_journal_answer(journal, answer.length, fd, &negotiated);
+    vfm_vfu_journal_recover(journal);
+    return journal;
+}
+
+/* The number of a lost device's descriptor may be anything by now. What else was prepared is still right. */
+static void test_prepared_answers_of_a_lost_device(void **state)
+{
+    const struct vfio_region_info info = {.argsz = sizeof(info)};
+
+    for (int with = 0; with < 2; with++) {
+        struct vfio_region_info answer;
+        VfmVfuJournal *journal;
+        int sockets[2], fd;
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+        command(sockets[0], 77, VFM_VFU_DEVICE_GET_REGION_INFO, &info, sizeof(info));
+        journal = journal_with_answer(sockets[1], 77, with ? STDERR_FILENO : -1);
+        {
+            g_autoptr(VfmVfuSession) session = vfm_vfu_session_resume(journal, NULL);
+
+            assert_int_equal(reply(sockets[0], 77, &answer, sizeof(answer), NULL, &fd), with ? EIO : 0);
+            assert_int_equal(fd, -1);
+            /* The next one is answered. */
+            command(sockets[0], 78, VFM_VFU_DEVICE_GET_REGION_INFO, &info, sizeof(info));
+            assert_int_equal(reply(sockets[0], 78, NULL, 0, NULL, NULL), EIO);
+        }
+        vfm_vfu_journal_free(journal);
+        close(sockets[0]);
+    }
+}
+
 static void test_refusing(void **state)
 {
     g_autoptr(GError) why = g_error_new(VFM_REFUSED, VFM_REFUSED_POLICY, "not this one");
@@ -598,6 +648,7 @@ int main(void)
         SCENE(test_half_payload),
         SCENE(test_hang_up),
         SCENE(test_cut),
+        cmocka_unit_test(test_prepared_answers_of_a_lost_device),
         cmocka_unit_test(test_refusing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
