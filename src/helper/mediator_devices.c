@@ -163,6 +163,12 @@ static bool has_room(const VfmJournalState *state, const char *event)
     return state->qemu_rest != VFM_REST_FORWARD && vfm_stream_room(state, VFM_CLIENT_OUT) >= strlen(event);
 }
 
+/* What was asked of the one that died was not answered by it: it is put again. */
+static bool must_ask_again(const VfmMediator *mediator, const char *action)
+{
+    return strcmp(action, VFM_DEVICES_RESTARTED) == 0 && mediator->talk_state == VFM_TALK_AT_DEVICES;
+}
+
 /* @rest is what follows "event "; the line takes @length bytes of the stream. */
 static bool deal_with_event(VfmMediator *mediator, char *rest, size_t length)
 {
@@ -177,12 +183,14 @@ static bool deal_with_event(VfmMediator *mediator, char *rest, size_t length)
         event = guard_event(action, device, rest);
     if (event && is_heard(state) && !has_room(state, event))
         return false;
+    if (event && must_ask_again(mediator, action) &&
+        vfm_stream_room(state, VFM_DEVICES_OUT) < VFM_DEVICES_LINE_MAX)
+        return false;
     next = vfm_journal_begin(journal);
     tell = event && learn(mediator, next, action, device, rest);
     if (tell && is_heard(state))
         vfm_stream_put(journal, next, VFM_CLIENT_OUT, event, strlen(event));
-    /* What was asked of the one that died was not answered by it. */
-    if (tell && strcmp(action, VFM_DEVICES_RESTARTED) == 0 && mediator->talk_state == VFM_TALK_AT_DEVICES) {
+    if (tell && must_ask_again(mediator, action)) {
         g_autofree char *request = g_steal_pointer(&mediator->request);
 
         vfm_mediator_request(mediator, next, request, true);
