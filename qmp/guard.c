@@ -9,6 +9,15 @@
 static const VfmRule *const rule_lists[] = {vfm_balloon_rules, vfm_device_rules, vfm_resize_rules, vfm_migration_rules,
                                             vfm_command_rules};
 
+/* Nobody tells of a device that leaves QEMU when the process that maps has it no more. */
+static void tell_present(const VfmCheck *check)
+{
+    const VfmGuardHost *process = &check->guard->process;
+
+    if (process->present && check->picture->listed)
+        process->present(process->data, check->picture->domain->assigned, check->guard->arguments->domain->assigned);
+}
+
 static void add_remembered(VfmCheck *check)
 {
     const VfmGuardHost *process = &check->guard->process;
@@ -27,6 +36,7 @@ static bool look(VfmCheck *check, VfmTalkTurn *turn)
         vfm_picture_ask(turn->ask);
     } else if (check->turn == 1) {
         check->picture = vfm_picture_new(check->guard->arguments, turn->replies);
+        tell_present(check);
         add_remembered(check);
         vfm_picture_ask_more(check->picture, turn->ask);
     } else {

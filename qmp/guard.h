@@ -63,6 +63,9 @@ typedef struct {
     void (*plugged)(void *data, const char *socket, const char *id);
     /* The device that QEMU has as @id or at @socket (both may be NULL). False: none is known. */
     bool (*served)(void *data, const char *id, const char *socket, VfmGuardServed *served);
+    /* QEMU has @now (of VfmAssigned), by alias, and had @start: a device that is lost and not there any more is
+     * forgotten. Told whenever QEMU was asked for them. */
+    void (*present)(void *data, const GPtrArray *now, const GPtrArray *start);
     void *data;
 } VfmGuardHost;
 

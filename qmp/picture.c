@@ -198,6 +198,7 @@ static void read_peripheral(VfmPicture *picture, const VfmQemuArguments *argumen
     g_autoptr(JsonNode) node = vfm_answer_value(reply);
     JsonArray *array = vfm_node_array(node);
 
+    picture->listed = array != NULL;
     add_hidden(picture, arguments, !array);
     for (guint i = 0; array && i < json_array_get_length(array); i++)
         add_peripheral(picture, arguments, vfm_element_object(array, i));

@@ -25,6 +25,7 @@ typedef struct {
     GArray *memory;     /* of VfmPictureMemory, in the order of the domain's memory_devices */
     VfmMaybe balloon;   /* what the guest has, without virtio-mem (query-balloon); not set: no balloon */
     char *status;       /* of query-status: "running", "prelaunch", ... */
+    bool listed;        /* QEMU said which devices there are */
     GHashTable *sizes;  /* backend id -> uint64_t*: bytes, of backends the arguments do not know */
     GPtrArray *unnamed; /* char*: ids of assigned devices whose host address has to be asked for */
     GPtrArray *hidden;  /* VfmAssigned* of the domain: back ends of which has to be asked whether they are there */

@@ -108,11 +108,15 @@ static bool is_qemu(const VfmDeviceServer *server, int fd, const char *address)
 
 /* --- devices come and go */
 
-static void leave(VfmDeviceServer *server, unsigned i, bool attached)
+/* @why: QEMU has it no more, which is told; NULL: it was told to be lost, or nobody was told that it is there. */
+static void leave(VfmDeviceServer *server, unsigned i, bool attached, const char *why)
 {
     VfmDeviceSlot *slot = slot_of(server, i);
 
     set_stage(slot, VFM_DEVICE_LEAVING);
+    /* First, so that a successor knows by what is still there that it may have to be told again. */
+    if (why)
+        tell(server, VFM_DEVICES_LEFT, slot->address, why);
     stop_listening(slot);
     g_clear_pointer(&server->served[i].session, vfm_vfu_session_free);
     g_clear_pointer(&server->served[i].device, vfm_pci_device_free);
@@ -132,6 +136,13 @@ static unsigned find(const VfmDeviceServer *server, const char *address)
     return i;
 }
 
+/* Whether QEMU closed its connection. If we did, over nonsense that it said, the guest has the device, dead, until
+ * QEMU unplugs it, which we don't see then. */
+static bool has_left(const VfmDeviceServer *server, unsigned i)
+{
+    return vfm_vfu_journal_state(server->state->journals[i])->left;
+}
+
 static void reap(VfmDeviceServer *server)
 {
     for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++) {
@@ -139,8 +150,7 @@ static void reap(VfmDeviceServer *server)
 
         if (!session || !vfm_vfu_session_ended(session))
             continue;
-        leave(server, i, slot_of(server, i)->stage == VFM_DEVICE_SERVED);
-        tell(server, VFM_DEVICES_LEFT, slot_of(server, i)->address, "QEMU hung up");
+        leave(server, i, slot_of(server, i)->stage == VFM_DEVICE_SERVED, has_left(server, i) ? "QEMU hung up" : NULL);
     }
 }
 
@@ -202,7 +212,7 @@ const char *vfm_device_server_add(VfmDeviceServer *server, const char *address, 
         return NULL;
     }
     if (!serve(server, i, error)) {
-        leave(server, i, true);
+        leave(server, i, true, NULL);
         return NULL;
     }
     set_stage(slot_of(server, i), VFM_DEVICE_SERVED);
@@ -225,8 +235,7 @@ bool vfm_device_server_forget(VfmDeviceServer *server, const char *path)
         if (slot_of(server, i)->stage != VFM_DEVICE_SERVED || server->served[i].session ||
             strcmp(slot_of(server, i)->path, path) != 0)
             continue;
-        leave(server, i, true);
-        tell(server, VFM_DEVICES_LEFT, slot_of(server, i)->address, "QEMU did not take it");
+        leave(server, i, true, "QEMU did not take it");
         return true;
     }
     return false;
@@ -271,6 +280,8 @@ static void clear_halfway(VfmDeviceServer *server, unsigned i)
     }
     if (slot->stage != VFM_DEVICE_COMING && slot->stage != VFM_DEVICE_LEAVING)
         return;
+    if (vfm_device_slot_is_connected(server->state, i) ? has_left(server, i) : slot->listener >= 0)
+        tell(server, VFM_DEVICES_LEFT, slot->address, "it was being detached");
     if (vfm_device_slot_is_connected(server->state, i))
         vfm_vfu_journal_clear(server->state->journals[i]);
     unlink(slot->path);
@@ -279,7 +290,20 @@ static void clear_halfway(VfmDeviceServer *server, unsigned i)
     set_stage(slot, VFM_DEVICE_NONE);
 }
 
-/* The device can't go on; its connection does, with answers. */
+/* Its connection goes on, with answers. One that QEMU did not reach yet must not wait there for an answer. */
+static void tell_lost(VfmDeviceServer *server, unsigned i, const char *why)
+{
+    VfmDeviceSlot *slot = slot_of(server, i);
+
+    stop_listening(slot);
+    tell(server, VFM_DEVICES_LOST, slot->address, why);
+    if (vfm_device_slot_is_connected(server->state, i))
+        return;
+    tell(server, VFM_DEVICES_LEFT, slot->address, "QEMU did not have it yet");
+    set_stage(slot, VFM_DEVICE_NONE);
+}
+
+/* The device can't go on. */
 static void lose(VfmDeviceServer *server, unsigned i, const char *why)
 {
     VfmDeviceSlot *slot = slot_of(server, i);
@@ -287,12 +311,9 @@ static void lose(VfmDeviceServer *server, unsigned i, const char *why)
     vfm_log("%s: lost: %s", slot->address, why);
     vfm_vfio_silence(slot->hold.device_fd);
     set_stage(slot, VFM_DEVICE_DEAD);
-    stop_listening(slot);
     if (vfm_device_slot_is_connected(server->state, i))
         vfm_vfu_journal_set_fate(server->state->journals[i], VFM_VFU_LOST);
-    else
-        set_stage(slot, VFM_DEVICE_NONE);
-    tell(server, VFM_DEVICES_LOST, slot->address, why);
+    tell_lost(server, i, why);
 }
 
 static void resume_device(VfmDeviceServer *server, unsigned i)
@@ -301,13 +322,8 @@ static void resume_device(VfmDeviceServer *server, unsigned i)
     VfmVfuJournal *journal = server->state->journals[i];
     g_autoptr(GError) error = NULL;
 
-    if (slot->stage == VFM_DEVICE_DEAD) {
-        /* One that QEMU did not reach yet must not wait there for an answer. */
-        stop_listening(slot);
-        if (!vfm_device_slot_is_connected(server->state, i))
-            set_stage(slot, VFM_DEVICE_NONE);
-        tell(server, VFM_DEVICES_LOST, slot->address, "it could not be taken over from the process that served it");
-    }
+    if (slot->stage == VFM_DEVICE_DEAD)
+        tell_lost(server, i, "it could not be taken over from the process that served it");
     if (slot->stage != VFM_DEVICE_SERVED)
         return;
     /* Telling the device so has crashed as well. */
@@ -462,7 +478,7 @@ void vfm_device_server_free(VfmDeviceServer *server)
         return;
     for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++)
         if (slot_of(server, i)->stage != VFM_DEVICE_NONE)
-            leave(server, i, slot_of(server, i)->stage == VFM_DEVICE_SERVED);
+            leave(server, i, slot_of(server, i)->stage == VFM_DEVICE_SERVED, NULL);
     g_clear_pointer(&server->context, vfm_device_context_free);
     close(server->ended);
     g_free(server->folder);

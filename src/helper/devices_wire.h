@@ -24,9 +24,9 @@
 
 /* Actions of events. */
 #define VFM_DEVICES_SERVED "served"       /* TEXT is the socket */
-#define VFM_DEVICES_LEFT "left"           /* served no more, as it should be */
+#define VFM_DEVICES_LEFT "left"           /* QEMU has it no more, lost or not */
 #define VFM_DEVICES_HELD "held"           /* kept from DMA */
 #define VFM_DEVICES_RELEASED "released"   /* may do DMA again */
 #define VFM_DEVICES_FAILED "failed"       /* something was not mapped, or not unmapped */
-#define VFM_DEVICES_LOST "lost"           /* dead for the guest until it is detached and attached again */
+#define VFM_DEVICES_LOST "lost"           /* dead for the guest, which has it still, until it is attached again */
 #define VFM_DEVICES_RESTARTED "restarted" /* the part that maps died and another one took over; no device */

@@ -191,6 +191,50 @@ static bool served(void *data, const char *id, const char *socket, VfmGuardServe
     return true;
 }
 
+/* Of devices that the start named; NULL: not one of them. */
+static const char *id_at_start(const GPtrArray *start, const char *socket)
+{
+    for (guint i = 0; i < start->len; i++) {
+        const VfmAssigned *assigned = start->pdata[i];
+
+        if (g_strcmp0(assigned->address, socket) == 0)
+            return assigned->alias;
+    }
+    return NULL;
+}
+
+static bool has_id(const GPtrArray *now, const char *id)
+{
+    for (guint i = 0; i < now->len; i++)
+        if (g_strcmp0(((const VfmAssigned *)now->pdata[i])->alias, id) == 0)
+            return true;
+    return false;
+}
+
+static void present(void *data, const GPtrArray *now, const GPtrArray *start)
+{
+    VfmJournal *journal = ((Process *)data)->journal;
+    VfmDeviceSet left = vfm_journal_state(journal)->devices;
+    bool changed = false;
+
+    for (unsigned i = 0; i < VFM_DEVICES_MAX; i++) {
+        const VfmDeviceEntry *device = &journal->shared->devices[i];
+        const char *id = *device->id ? device->id : id_at_start(start, device->socket);
+
+        if (!vfm_device_set_has(&left, i) || !vfm_device_set_has(&vfm_journal_state(journal)->lost, i))
+            continue;
+        /* Of one without an id nobody can tell. */
+        if (!id || has_id(now, id))
+            continue;
+        vfm_device_set_put(&left, i, false);
+        changed = true;
+    }
+    if (!changed)
+        return;
+    vfm_journal_begin(journal)->devices = left;
+    vfm_journal_commit(journal);
+}
+
 VfmTalker *vfm_guarding_new(VfmJournal *journal, void *data)
 {
     const VfmGuarding *guarding = data;
@@ -220,6 +264,7 @@ VfmTalker *vfm_guarding_new(VfmJournal *journal, void *data)
         host.replace_device = replace_device;
         host.plugged = plugged;
         host.served = served;
+        host.present = present;
         process->timeout_ms = vfm_emulator_timeout(vfm_emulator_shared_memory(guarding->argv, &ram, NULL) ? ram : 0);
     }
     process->limits = open(limits, O_RDONLY | O_CLOEXEC);

@@ -126,8 +126,8 @@ static bool learn(VfmMediator *mediator, VfmJournalState *next, const char *acti
         return false;
     }
     if (strcmp(action, VFM_DEVICES_LEFT) == 0) {
-        /* A lost one is still in the guest, as a dead device. */
-        if (entry >= 0 && !vfm_device_set_has(&next->lost, (unsigned)entry))
+        /* Lost or not: a lost one that is still in the guest, as a dead device, has not left. */
+        if (entry >= 0)
             vfm_device_set_put(&next->devices, (unsigned)entry, false);
         return false;
     }
@@ -183,8 +183,7 @@ static bool deal_with_event(VfmMediator *mediator, char *rest, size_t length)
         event = guard_event(action, device, rest);
     if (event && is_heard(state) && !has_room(state, event))
         return false;
-    if (event && must_ask_again(mediator, action) &&
-        vfm_stream_room(state, VFM_DEVICES_OUT) < VFM_DEVICES_LINE_MAX)
+    if (event && must_ask_again(mediator, action) && vfm_stream_room(state, VFM_DEVICES_OUT) < VFM_DEVICES_LINE_MAX)
         return false;
     next = vfm_journal_begin(journal);
     tell = event && learn(mediator, next, action, device, rest);

@@ -352,6 +352,7 @@ static void apply_receive(VfmVfuJournal *journal, size_t bytes)
     unsigned n_fds = vfm_transfer_fds(&journal->shared->receive.transfer, fds, &truncated), taken = 0;
     VfmVfuState *next = begin(journal);
 
+    next->left |= bytes == 0;
     if (bytes == 0 && next->received == next->incoming) {
         next->reading = VFM_VFU_HUNG_UP;
     } else if (bytes == 0) {
@@ -379,6 +380,7 @@ void vfm_vfu_journal_received(VfmVfuJournal *journal, int status)
     } else if (status != EAGAIN) {
         VfmVfuState *next = begin(journal);
 
+        next->left |= status == ECONNRESET;
         if (status == ECONNRESET && next->received == next->incoming)
             next->reading = VFM_VFU_HUNG_UP;
         else
@@ -520,7 +522,9 @@ void vfm_vfu_journal_sent(VfmVfuJournal *journal, int status)
         VfmVfuState *next = begin(journal);
 
         next->unheard = true;
-        if (!journal->shared->why[0] && next->reading != VFM_VFU_HUNG_UP)
+        next->left |= status == EPIPE || status == ECONNRESET;
+        /* Hanging up is not breaking the connection, wherever it is noticed first. */
+        if (!journal->shared->why[0] && !next->left)
             g_snprintf(journal->shared->why, sizeof(journal->shared->why), "vfio-user: answering the client failed: %s",
                        g_strerror(status));
         commit(journal);

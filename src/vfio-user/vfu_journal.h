@@ -58,6 +58,7 @@ typedef struct {
     uint8_t reading;  /* VfmVfuReading */
     uint8_t fate;     /* VfmVfuFate */
     bool unheard;     /* the client takes no answer any more */
+    bool left;        /* the client has closed its end, rather than we ours */
     bool negotiated;
     VfmVfuClient client;
 } VfmVfuState;

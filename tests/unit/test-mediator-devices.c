@@ -7,11 +7,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "devices_wire.h"
+#include "guarding.h"
 #include "mediator.h"
 
 #define CLIENT_OF_NOBODY 1000 /* a descriptor that is never used */
@@ -122,10 +125,114 @@ static void test_asking_again_waits_for_room(void **state)
     assert_non_null(strstr(heard, "\"restarted\""));
 }
 
+/* A device leaves the table with QEMU, and not before. */
+static void test_a_lost_device_leaves(void **state)
+{
+    Scene *scene = *state;
+
+    begin(scene, NULL);
+    for (unsigned round = 0; round < 3 * VFM_DEVICES_MAX; round++) {
+        g_autofree char *served = g_strdup_printf("event served 0000:%02x:00.0 /run/%u.sock\n", round % 256, round);
+        g_autofree char *lost = g_strdup_printf("event lost 0000:%02x:00.0 crashes\n", round % 256);
+        g_autofree char *left = g_strdup_printf("event left 0000:%02x:00.0 QEMU hung up\n", round % 256);
+        g_autofree char *address = g_strdup_printf("0000:%02x:00.0", round % 256);
+
+        hear_devices(scene, served);
+        hear_devices(scene, lost);
+        assert_true(vfm_journal_find_device(scene->journal, address) >= 0);
+        hear_devices(scene, left);
+        assert_int_equal(vfm_journal_find_device(scene->journal, address), -1);
+        g_free(take(scene, VFM_CLIENT_OUT));
+    }
+}
+
+/* Answers what was asked of QEMU: it has @peripheral, and nothing else to say. */
+static void answer_as_qemu(Scene *scene, const char *peripheral)
+{
+    g_autofree char *asked = take(scene, VFM_QEMU_OUT);
+    g_auto(GStrv) lines = g_strsplit(asked, "\r\n", -1);
+
+    for (char **line = lines; *line && **line; line++) {
+        g_autofree char *answer = NULL;
+        char id[64];
+
+        assert_int_equal(sscanf(*line, "{\"id\": %63[^,]", id), 1);
+        answer =
+            strstr(*line, "qom-list")
+                ? g_strdup_printf("{\"return\": %s, \"id\": %s}\r\n", peripheral, id)
+                : g_strdup_printf("{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}, \"id\": %s}\r\n", id);
+        put(scene, VFM_QEMU_IN, answer);
+    }
+    vfm_mediator_run(scene->mediator);
+}
+
+static void ask_status(Scene *scene, const char *peripheral)
+{
+    put(scene, VFM_CLIENT_IN, "{\"execute\": \"vfiomem-query-status\"}\r\n");
+    vfm_mediator_run(scene->mediator);
+    while (vfm_stream_used(vfm_journal_state(scene->journal), VFM_QEMU_OUT))
+        answer_as_qemu(scene, peripheral);
+    while (vfm_stream_used(vfm_journal_state(scene->journal), VFM_DEVICES_OUT)) {
+        g_autofree char *asked = take(scene, VFM_DEVICES_OUT), *answer = NULL;
+
+        answer = g_strdup_printf("%lu error no\n", strtoul(asked, NULL, 10));
+        hear_devices(scene, answer);
+    }
+    while (vfm_stream_used(vfm_journal_state(scene->journal), VFM_QEMU_OUT))
+        answer_as_qemu(scene, peripheral);
+    g_free(take(scene, VFM_CLIENT_OUT));
+}
+
+/* One whose connection broke is known to have left by QEMU's word only. */
+static void test_a_broken_device_leaves_when_qemu_says_so(void **state)
+{
+#define DEVICE(id) "{\"name\": \"" id "\", \"type\": \"child<vfio-user-pci>\"}"
+    static const char *const argv[] = {
+        "-machine",
+        "q35",
+        "-m",
+        "256",
+        "-device",
+        "{\"driver\":\"vfio-user-pci\",\"id\":\"hostdev0\",\"socket\":{\"type\":\"unix\",\"path\":\"/run/0.sock\"}}",
+        NULL};
+    VfmGuarding guarding = {
+        .argv = (char **)(uintptr_t)argv, .qemu_pid = (int)getpid(), .arch = "x86_64", .devices = 1};
+    Scene *scene = *state;
+    static VfmTalker *talker; /* what it has of its process lives as long as that */
+    int entry;
+
+    talker = vfm_guarding_new(scene->journal, &guarding);
+    begin(scene, talker);
+    hear_devices(scene, "event served 0000:01:00.0 /run/0.sock\n");
+    hear_devices(scene, "event served 0000:02:00.0 /run/1.sock\n");
+    hear_devices(scene, "event served 0000:03:00.0 /run/2.sock\n");
+    /* Plugged in later. */
+    entry = vfm_journal_find_device(scene->journal, "0000:02:00.0");
+    strcpy(scene->journal->shared->devices[entry].id, "hostdev1");
+    hear_devices(scene, "event lost 0000:01:00.0 nonsense\n");
+    hear_devices(scene, "event lost 0000:02:00.0 nonsense\n");
+    hear_devices(scene, "event lost 0000:03:00.0 nonsense\n");
+    ask_status(scene, "[" DEVICE("hostdev0") ", " DEVICE("hostdev1") "]");
+    assert_true(vfm_journal_find_device(scene->journal, "0000:01:00.0") >= 0);
+    assert_true(vfm_journal_find_device(scene->journal, "0000:02:00.0") >= 0);
+    ask_status(scene, "null"); /* that is no word */
+    assert_true(vfm_journal_find_device(scene->journal, "0000:02:00.0") >= 0);
+    ask_status(scene, "[" DEVICE("hostdev0") "]");
+    assert_true(vfm_journal_find_device(scene->journal, "0000:01:00.0") >= 0);
+    assert_int_equal(vfm_journal_find_device(scene->journal, "0000:02:00.0"), -1);
+    ask_status(scene, "[]");
+    assert_int_equal(vfm_journal_find_device(scene->journal, "0000:01:00.0"), -1);
+    /* Of this one nobody knows the name. */
+    assert_true(vfm_journal_find_device(scene->journal, "0000:03:00.0") >= 0);
+#undef DEVICE
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_asking_again_waits_for_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_lost_device_leaves, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_broken_device_leaves_when_qemu_says_so, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("mediator-devices", tests, NULL, NULL);

@@ -487,6 +487,7 @@ static void ends_broken(Scene *scene, const void *bytes, size_t length, bool clo
     else
         vfm_vfu_session_wait(scene->session);
     assert_true(scene->device->broken_off);
+    assert_int_equal(vfm_vfu_journal_state(scene->journal)->left, close_after);
 }
 
 static void test_size_too_small(void **state)
@@ -534,6 +535,21 @@ static void test_hang_up(void **state)
     hang_up(scene);
     assert_int_equal(scene->device->gones, 1);
     assert_false(scene->device->broken_off);
+    assert_true(vfm_vfu_journal_state(scene->journal)->left);
+}
+
+/* The same, noticed where it is answered. */
+static void test_hang_up_before_the_answer(void **state)
+{
+    const VfmVfuRegionAccess access = {.region = VFIO_PCI_BAR0_REGION_INDEX, .count = FAKE_BAR_SIZE};
+    Scene *scene = *state;
+
+    negotiate(scene->client);
+    for (uint16_t id = 2; id < 1000; id++)
+        command(scene->client, id, VFM_VFU_REGION_READ, &access, sizeof(access));
+    hang_up(scene);
+    assert_false(scene->device->broken_off);
+    assert_true(vfm_vfu_journal_state(scene->journal)->left);
 }
 
 /* A client that is dead while somebody else has its end: answers that nobody takes keep nobody waiting. */
@@ -647,6 +663,7 @@ int main(void)
         SCENE(test_half_header),
         SCENE(test_half_payload),
         SCENE(test_hang_up),
+        SCENE(test_hang_up_before_the_answer),
         SCENE(test_cut),
         cmocka_unit_test(test_prepared_answers_of_a_lost_device),
         cmocka_unit_test(test_refusing),
