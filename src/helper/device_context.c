@@ -163,6 +163,7 @@ bool vfm_device_context_resume(VfmDeviceContext *context, GError **error)
             vfm_log("%s: can't be taken over: %s", slot->address, local->message);
             if (silencer >= 0)
                 vfm_vfio_silence(silencer);
+            vfm_pci_vectors_forget(&slot->pci.vectors);
             slot->stage = VFM_DEVICE_DEAD;
         }
         if (silencer >= 0)

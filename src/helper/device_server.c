@@ -310,6 +310,7 @@ static void lose(VfmDeviceServer *server, unsigned i, const char *why)
 
     vfm_log("%s: lost: %s", slot->address, why);
     vfm_vfio_silence(slot->hold.device_fd);
+    vfm_pci_vectors_forget(&slot->pci.vectors);
     set_stage(slot, VFM_DEVICE_DEAD);
     if (vfm_device_slot_is_connected(server->state, i))
         vfm_vfu_journal_set_fate(server->state->journals[i], VFM_VFU_LOST);

@@ -80,6 +80,7 @@ static GArray *owned(const VfmDevicesState *state)
         g_array_append_val(fds, slot->hold.fd);
         g_array_append_val(fds, slot->hold.device_fd);
         g_array_append_val(fds, slot->listener);
+        vfm_pci_vectors_descriptors(&slot->pci.vectors, fds);
     }
     return fds;
 }

@@ -10,7 +10,7 @@
  *
  * - the start: what was open when the supervisor began (standard ones, control, QEMU's pidfd); ready until it is told
  * - the context: /dev/vfio/vfio or /dev/iommu, while a device is served
- * - a slot: its device and its group (one for all devices of a group), its listening socket
+ * - a slot: its device and its group (one for all devices of a group), its listening socket, its interrupts' eventfds
  * - a journal: its connection, and the descriptors of messages until they are done
  * - the ledger: files of guest memory
  *

@@ -7,8 +7,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "pci_vectors.h"
-
 /* Capabilities of one region: sparse areas and little else. More is a kernel we don't know. */
 enum { MAX_REGION_INFO = 65536 };
 
@@ -365,6 +363,7 @@ static void silence(VfmPciDevice *device)
 {
     store(&device->state->guest_bus_master, false);
     write_bus_master(device, NULL);
+    vfm_pci_vectors_forget(&device->state->vectors);
     for (uint32_t i = 0; i < device->info.num_irqs; i++) {
         struct vfio_irq_set off = {
             .argsz = sizeof(off), .flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, .index = i};
@@ -411,7 +410,7 @@ static VfmPciDevice *make(const char *name, int fd, VfmGuestDma *dma, VfmPciDevi
     device->notice_data = data;
     device->state = state ? state : &device->own_state;
     device->dma = dma;
-    device->vectors = vfm_pci_vectors_new(ask_kernel, device);
+    device->vectors = vfm_pci_vectors_new(&device->state->vectors, ask_kernel, device);
     device->info.argsz = sizeof(device->info);
     if (ioctl(fd, VFIO_DEVICE_GET_INFO, &device->info) < 0) {
         vfm_set_system_error(error, errno, "%s: VFIO_DEVICE_GET_INFO failed", name);
@@ -444,11 +443,13 @@ static bool join(VfmPciDevice *device, GError **error)
 VfmPciDevice *vfm_pci_device_new(const char *name, int fd, VfmGuestDma *dma, VfmPciDeviceState *state,
                                  VfmPciDeviceNotice notice, gpointer data, GError **error)
 {
-    g_autoptr(VfmPciDevice) device = make(name, fd, dma, state, notice, data, error);
+    g_autoptr(VfmPciDevice) device = NULL;
 
+    if (state)
+        *state = (VfmPciDeviceState){0};
+    device = make(name, fd, dma, state, notice, data, error);
     if (!device)
         return NULL;
-    *device->state = (VfmPciDeviceState){0};
     return join(device, error) ? g_steal_pointer(&device) : NULL;
 }
 
@@ -462,6 +463,7 @@ VfmPciDevice *vfm_pci_device_resume(const char *name, int fd, VfmGuestDma *dma, 
     device->client = vfm_guest_dma_rejoin(dma, name);
     if (!device->client && !join(device, error))
         return NULL;
+    vfm_pci_vectors_resume(device->vectors);
     /* The predecessor may have decided and not yet done it. */
     if (state->held == RELEASING || (state->held == HELD && failed(device)->count == 0)) {
         release(device);

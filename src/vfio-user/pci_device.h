@@ -20,12 +20,13 @@
  * (vfm_pci_device_resume) or that the message does again when it is repeated; accesses to the device's registers are
  * then made twice.
  *
- * Owns no descriptor: the container that the device is attached to does, and must outlive this. Threads: the
+ * The device's descriptor is the container's that it is attached to, which must outlive this. Threads: the
  * session's; vfm_pci_device_held() from any.
  */
 #pragma once
 
 #include "guest_dma.h"
+#include "pci_vectors.h"
 #include "vfu_session.h"
 
 typedef struct VfmPciDevice VfmPciDevice;
@@ -46,6 +47,7 @@ typedef struct {
     uint32_t guest_bus_master; /* what the guest believes */
     uint32_t current, unused;
     VfmPciDeviceFailed failed[2]; /* ranges of guest memory that could not be mapped and still are the guest's */
+    VfmPciVectorsState vectors;   /* its descriptors are the device's */
 } VfmPciDeviceState;
 
 typedef enum {

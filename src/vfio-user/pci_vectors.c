@@ -11,27 +11,33 @@ enum { EVENTFD_TRIGGER = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER
 struct VfmPciVectors {
     VfmPciVectorsSet set;
     gpointer data;
-    uint32_t index; /* what the descriptors are of: a device has MSI or MSI-X at a time */
-    GArray *fds;    /* of int, by vector; -1: enabled without */
+    VfmPciVectorsState *state;
 };
 
-static void clear_fd(gpointer element)
+/* One store, where it stands in the source: a successor relies on the order. */
+static void store(uint32_t *at, uint32_t value)
 {
-    int *fd = element;
-
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
+    __atomic_store_n(at, value, __ATOMIC_SEQ_CST);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-VfmPciVectors *vfm_pci_vectors_new(VfmPciVectorsSet set, gpointer data)
+/* @fd is named there from now on (-1: nothing is), and what was is closed. */
+static void replace(int32_t *at, int fd)
+{
+    int old = *at;
+
+    store((uint32_t *)at, (uint32_t)fd);
+    if (old >= 0)
+        close(old);
+}
+
+VfmPciVectors *vfm_pci_vectors_new(VfmPciVectorsState *state, VfmPciVectorsSet set, gpointer data)
 {
     VfmPciVectors *vectors = g_new0(VfmPciVectors, 1);
 
+    vectors->state = state;
     vectors->set = set;
     vectors->data = data;
-    vectors->fds = g_array_new(false, true, sizeof(int));
-    g_array_set_clear_func(vectors->fds, clear_fd);
     return vectors;
 }
 
@@ -39,8 +45,28 @@ void vfm_pci_vectors_free(VfmPciVectors *vectors)
 {
     if (!vectors)
         return;
-    g_array_unref(vectors->fds);
+    vfm_pci_vectors_forget(vectors->state);
     g_free(vectors);
+}
+
+void vfm_pci_vectors_forget(VfmPciVectorsState *state)
+{
+    uint32_t count = MIN(state->count, VFM_PCI_VECTORS_MAX);
+
+    store(&state->again, false);
+    store(&state->count, 0);
+    for (uint32_t i = 0; i < count; i++)
+        if (state->fds[i] >= 0)
+            close(state->fds[i]);
+}
+
+void vfm_pci_vectors_descriptors(const VfmPciVectorsState *state, GArray *fds)
+{
+    for (uint32_t i = 0; i < MIN(state->count, VFM_PCI_VECTORS_MAX); i++) {
+        int fd = state->fds[i];
+
+        g_array_append_val(fds, fd);
+    }
 }
 
 static int set_all(VfmPciVectors *vectors, uint32_t index, const int *fds, uint32_t count)
@@ -53,62 +79,84 @@ static int set_all(VfmPciVectors *vectors, uint32_t index, const int *fds, uint3
     return vectors->set(set, vectors->data);
 }
 
+static int disable(VfmPciVectors *vectors, uint32_t index)
+{
+    struct vfio_irq_set off = {
+        .argsz = sizeof(off), .flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, .index = index};
+
+    return vectors->set(&off, vectors->data);
+}
+
+/* Those that are known, as they were. */
+static int enable_known(VfmPciVectors *vectors)
+{
+    return set_all(vectors, vectors->state->index, vectors->state->fds, vectors->state->count);
+}
+
 /* What the kernel could not add to what is enabled: all at once. */
 static int enable_again(VfmPciVectors *vectors, const struct vfio_irq_set *set)
 {
-    struct vfio_irq_set off = {
-        .argsz = sizeof(off), .flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, .index = set->index};
+    VfmPciVectorsState *state = vectors->state;
     g_autofree int *all = g_new(int, set->start + set->count);
-    int why;
+    int result, why;
 
-    memcpy(all, vectors->fds->data, vectors->fds->len * sizeof(int));
+    memcpy(all, state->fds, state->count * sizeof(int));
     memcpy(all + set->start, set->data, set->count * sizeof(int));
-    if (vectors->set(&off, vectors->data) < 0)
-        return -1;
-    if (set_all(vectors, set->index, all, set->start + set->count) == 0)
-        return 0;
+    store(&state->again, true);
+    result = disable(vectors, set->index);
+    if (result == 0 && (result = set_all(vectors, set->index, all, set->start + set->count)) < 0) {
+        why = errno;
+        enable_known(vectors);
+        errno = why;
+    }
     why = errno;
-    set_all(vectors, set->index, (const int *)(const void *)vectors->fds->data, vectors->fds->len);
+    store(&state->again, false);
     errno = why;
-    return -1;
+    return result;
+}
+
+void vfm_pci_vectors_resume(VfmPciVectors *vectors)
+{
+    if (!vectors->state->again)
+        return;
+    disable(vectors, vectors->state->index);
+    enable_known(vectors);
+    store(&vectors->state->again, false);
 }
 
 static void remember(VfmPciVectors *vectors, const struct vfio_irq_set *set)
 {
     const int *fds = (const int *)(const void *)set->data;
-    unsigned known = vectors->fds->len, count = set->start + set->count;
+    VfmPciVectorsState *state = vectors->state;
+    unsigned known = state->count, count = set->start + set->count;
 
-    vectors->index = set->index;
+    store(&state->index, set->index);
     if (count > known) {
-        g_array_set_size(vectors->fds, count);
         for (unsigned i = known; i < count; i++)
-            g_array_index(vectors->fds, int, i) = -1;
+            state->fds[i] = -1;
+        store(&state->count, count);
     }
-    for (uint32_t i = 0; i < set->count; i++) {
-        int *fd = &g_array_index(vectors->fds, int, set->start + i);
-
-        clear_fd(fd);
-        if (fds[i] >= 0)
-            *fd = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
-    }
+    for (uint32_t i = 0; i < set->count; i++)
+        replace(&state->fds[set->start + i], fds[i] >= 0 ? fcntl(fds[i], F_DUPFD_CLOEXEC, 0) : -1);
 }
 
 int vfm_pci_vectors_set(VfmPciVectors *vectors, struct vfio_irq_set *set)
 {
     bool message_signalled = set->index == VFIO_PCI_MSI_IRQ_INDEX || set->index == VFIO_PCI_MSIX_IRQ_INDEX;
+    const VfmPciVectorsState *state = vectors->state;
     int result = vectors->set(set, vectors->data);
 
-    if (!message_signalled)
+    if (!message_signalled || set->start > VFM_PCI_VECTORS_MAX || set->count > VFM_PCI_VECTORS_MAX - set->start)
         return result;
     /* Only right behind what is enabled: a hole would be one that nobody asked for. */
-    if (result < 0 && errno == EINVAL && set->flags == EVENTFD_TRIGGER && vectors->index == set->index &&
-        vectors->fds->len > 0 && set->start <= vectors->fds->len && set->start + set->count > vectors->fds->len)
+    if (result < 0 && errno == EINVAL && set->flags == EVENTFD_TRIGGER && state->index == set->index &&
+        state->count > 0 && set->start <= state->count && set->start + set->count > state->count)
         result = enable_again(vectors, set);
     if (result < 0)
         return result;
     if (set->flags == EVENTFD_TRIGGER && set->count > 0)
         remember(vectors, set);
     else if (set->count == 0 && (set->flags & VFIO_IRQ_SET_ACTION_TRIGGER))
-        g_array_set_size(vectors->fds, 0);
+        vfm_pci_vectors_forget(vectors->state);
     return result;
 }

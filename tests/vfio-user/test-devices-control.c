@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The conversation with the mediator where that ends in the middle; the rest is in test-devices-takeover.c. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "devices_control.h"
+#include "devices_state.h"
 
 /* Whoever waits for something to answer must not be told so for ever: the worker would spin. */
 static void test_nobody_to_answer(void **state)
@@ -85,10 +87,33 @@ static void test_one_who_does_not_read(void **state)
     g_free(control);
 }
 
+/* A successor closes what is nobody's, and the eventfds of a device's interrupts are the device's. */
+static void test_who_owns_descriptors(void **state)
+{
+    g_autoptr(VfmDevicesState) devices = vfm_devices_state_new(-1, NULL);
+    int event = eventfd(0, EFD_CLOEXEC), stray = eventfd(0, EFD_CLOEXEC);
+    VfmDeviceSlot *slot;
+
+    assert_non_null(devices);
+    slot = &devices->shared->slots[3];
+    slot->pci.vectors.fds[0] = -1;
+    slot->pci.vectors.fds[1] = event;
+    slot->pci.vectors.count = 2;
+    slot->hold = (VfmDeviceHold){-1, -1};
+    slot->stage = VFM_DEVICE_SERVED;
+    vfm_devices_state_sweep(devices);
+    assert_true(fcntl(event, F_GETFD) >= 0);
+    assert_int_equal(fcntl(stray, F_GETFD), -1);
+    slot->stage = VFM_DEVICE_LEAVING;
+    vfm_devices_state_sweep(devices);
+    assert_int_equal(fcntl(event, F_GETFD), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_nobody_to_answer),
-                                       cmocka_unit_test(test_one_who_does_not_read)};
+                                       cmocka_unit_test(test_one_who_does_not_read),
+                                       cmocka_unit_test(test_who_owns_descriptors)};
 
     return cmocka_run_group_tests_name("devices-control", tests, NULL, NULL);
 }

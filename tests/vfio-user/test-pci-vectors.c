@@ -19,10 +19,13 @@ enum { MOST = 64, PIECE = 16, TRIGGER = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET
 typedef struct {
     unsigned enabled, most, disabled;
     int fds[MOST];
+    const VfmPciVectorsState *state;
+    unsigned unannounced; /* disabled although there were some, and a successor would not know */
 } Kernel;
 
 typedef struct {
     Kernel kernel;
+    VfmPciVectorsState state;
     VfmPciVectors *vectors;
     int events[MOST];
 } Scene;
@@ -41,6 +44,7 @@ static int kernel_set(struct vfio_irq_set *set, gpointer data)
 
     if (set->flags != TRIGGER) {
         kernel->disabled++;
+        kernel->unannounced += !kernel->state->again;
         for (unsigned i = 0; i < MOST; i++)
             replace(&kernel->fds[i], -1);
         kernel->enabled = 0;
@@ -67,7 +71,8 @@ static int setup(void **state)
         scene->kernel.fds[i] = -1;
         scene->events[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     }
-    scene->vectors = vfm_pci_vectors_new(kernel_set, &scene->kernel);
+    scene->kernel.state = &scene->state;
+    scene->vectors = vfm_pci_vectors_new(&scene->state, kernel_set, &scene->kernel);
     *state = scene;
     return 0;
 }
@@ -148,6 +153,57 @@ static void test_more_pieces(void **state)
     }
 }
 
+/* The process died, and another one goes on. The kernel keeps what it has. */
+static void die(Scene *scene)
+{
+    VfmPciVectorsState left = scene->state;
+
+    scene->state = (VfmPciVectorsState){0};
+    vfm_pci_vectors_free(scene->vectors);
+    scene->state = left;
+    scene->vectors = vfm_pci_vectors_new(&scene->state, kernel_set, &scene->kernel);
+    vfm_pci_vectors_resume(scene->vectors);
+}
+
+static void test_a_death_between_pieces(void **state)
+{
+    Scene *scene = *state;
+    g_autoptr(GArray) fds = g_array_new(false, false, sizeof(int));
+
+    assert_int_equal(message(scene, VFIO_PCI_MSIX_IRQ_INDEX, 0, PIECE, true), 0);
+    die(scene);
+    assert_signals(scene, 0, PIECE);
+    assert_int_equal(message(scene, VFIO_PCI_MSIX_IRQ_INDEX, PIECE, PIECE, true), 0);
+    die(scene);
+    /* And the piece comes again, if that was not answered. */
+    assert_int_equal(message(scene, VFIO_PCI_MSIX_IRQ_INDEX, PIECE, PIECE, true), 0);
+    assert_int_equal(message(scene, VFIO_PCI_MSIX_IRQ_INDEX, 2 * PIECE, 3, true), 0);
+    assert_signals(scene, 0, 2 * PIECE + 3);
+    assert_int_equal(scene->kernel.unannounced, 0);
+    vfm_pci_vectors_descriptors(&scene->state, fds);
+    assert_int_equal(fds->len, 2 * PIECE + 3);
+    for (unsigned i = 0; i < fds->len; i++)
+        assert_true(fcntl(g_array_index(fds, int, i), F_GETFD) >= 0);
+}
+
+/* Disabled and not yet enabled again: the next piece must not be taken for the first. */
+static void test_a_death_within_a_piece(void **state)
+{
+    Scene *scene = *state;
+    struct vfio_irq_set off = {.argsz = sizeof(off),
+                               .flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+                               .index = VFIO_PCI_MSI_IRQ_INDEX};
+
+    assert_int_equal(message(scene, VFIO_PCI_MSI_IRQ_INDEX, 0, PIECE, true), 0);
+    scene->state.again = 1;
+    kernel_set(&off, &scene->kernel);
+    die(scene);
+    assert_int_equal(scene->state.again, 0);
+    assert_signals(scene, 0, PIECE);
+    assert_int_equal(message(scene, VFIO_PCI_MSI_IRQ_INDEX, PIECE, PIECE, true), 0);
+    assert_signals(scene, 0, 2 * PIECE);
+}
+
 static void test_refused(void **state)
 {
     Scene *scene = *state;
@@ -173,6 +229,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_piece, setup, teardown),
         cmocka_unit_test_setup_teardown(test_more_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_death_between_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_death_within_a_piece, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
     };
 
