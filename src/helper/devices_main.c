@@ -176,7 +176,7 @@ static int work(gpointer data)
     g_autoptr(VfmDeviceServer) server = NULL;
     g_autoptr(GError) error = NULL;
 
-    if (!vfm_devices_sandbox_enter(&error) && shared->restarts == 0)
+    if (!vfm_devices_sandbox_enter(job->options.folder, &error) && shared->restarts == 0)
         vfm_log("the sandbox of vfiomem-helper-devices is incomplete: %s", error->message);
     vfm_devices_state_recover(job->state);
     if (shared->restarts > 0)
@@ -198,7 +198,7 @@ static void give_up(gpointer data)
     const Job *job = data;
 
     /* What workers wrote is read here once more, and may be what they died of. */
-    vfm_devices_sandbox_enter(NULL);
+    vfm_devices_sandbox_enter(job->options.folder, NULL);
     vfm_devices_state_give_up(job->state);
     if (!job->state->shared->started)
         tell(job->options.ready, "error the process that maps crashed again and again while it attached the devices\n");

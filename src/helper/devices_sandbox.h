@@ -6,7 +6,10 @@
  * takes and no more:
  * - ioctl only of VFIO's and iommufd's kind (both ';');
  * - files are opened that exist (sysfs, /dev/vfio, /dev/iommu: a device may be plugged in at any time), none is
- *   made, cut or renamed; sockets that listen in its folder are made and removed;
+ *   made, cut or renamed; sockets that listen in its folder are made and removed. Where the kernel has Landlock (5.13
+ *   on, if it is switched on), files are opened below /sys, /proc and /dev only, and to be written below /dev only; and
+ *   nothing is removed outside of its folder. The filter alone cannot see where a file is;
+ * - of its descriptors no owner is set, and none sends signals;
  * - sockets are UNIX stream sockets that listen and accept, none connects;
  * - threads, no processes; nothing executed, traced, signalled or loaded; no memory that can be executed;
  * - of capabilities those that decide about locked memory, as for QEMU's own VFIO: CAP_IPC_LOCK (no limit) and
@@ -18,6 +21,6 @@
 #include <glib.h>
 #include <stdbool.h>
 
-/* For the calling thread and those it makes, so before it makes any; cannot be undone. What the kernel lacks is
- * reported in @error and the rest is still given up. */
-bool vfm_devices_sandbox_enter(GError **error);
+/* @folder: of its sockets; NULL: it makes and removes none. For the calling thread and those it makes, so before it
+ * makes any; cannot be undone. What the kernel lacks is reported in @error and the rest is still given up. */
+bool vfm_devices_sandbox_enter(const char *folder, GError **error);

@@ -154,7 +154,7 @@ int main(int argc, char **argv)
     if (!vfm_container_attach(container, &attached, NULL, NULL))
         return 1;
     served_by_device = g_hash_table_new(NULL, NULL);
-    if (!vfm_devices_sandbox_enter(NULL))
+    if (!vfm_devices_sandbox_enter(NULL, NULL))
         return 1;
     puts("listening");
     fflush(stdout);

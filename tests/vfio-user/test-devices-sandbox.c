@@ -32,6 +32,13 @@
 #include "iommufd_abi.h"
 #include "vfu_client.h"
 
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#endif
+
+/* Where it may make sockets; NULL: nowhere. */
+static char *folder;
+
 /* The status with which @what ends in a sandboxed process; 0 is what it should be. */
 static int sandboxed(int (*what)(void))
 {
@@ -41,7 +48,7 @@ static int sandboxed(int (*what)(void))
     if (pid == 0) {
         g_autoptr(GError) error = NULL;
 
-        if (!vfm_devices_sandbox_enter(&error)) {
+        if (!vfm_devices_sandbox_enter(folder, &error)) {
             fprintf(stderr, "%s\n", error->message);
             _exit(77);
         }
@@ -81,6 +88,7 @@ static int try_what_is_forbidden(void)
     char *const argv[] = {(char *)"/bin/true", NULL};
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/run/none"};
     struct rlimit limit = {1 << 20, 1 << 20};
+    struct f_owner_ex owner = {F_OWNER_PID, getppid()};
     struct iovec iov = {&limit, sizeof(limit)};
     int fds[2], status, unix_socket = socket(AF_UNIX, SOCK_STREAM, 0);
 
@@ -116,6 +124,19 @@ static int try_what_is_forbidden(void)
     FORBIDDEN(ioctl(unix_socket, 0x40003b64, &status)); /* the letter, but not the form */
     FORBIDDEN(open("/tmp/vfiomem-sandbox-test", O_CREAT | O_RDWR, 0600));
     FORBIDDEN(open("/dev/null", O_WRONLY | O_TRUNC));
+    FORBIDDEN(open("/dev/null", O_WRONLY));
+    FORBIDDEN(open("/dev/null", O_WRONLY | O_RDWR));
+    FORBIDDEN(open("/dev/null", O_RDWR | O_APPEND));
+    FORBIDDEN(open("/dev/null", O_RDWR | O_ASYNC));
+    FORBIDDEN(fcntl(unix_socket, F_SETOWN, getppid()));
+    FORBIDDEN(fcntl(unix_socket, F_SETOWN_EX, &owner));
+    FORBIDDEN(fcntl(unix_socket, F_SETSIG, SIGKILL));
+    FORBIDDEN(fcntl(unix_socket, F_SETFL, O_ASYNC));
+    FORBIDDEN(fcntl(unix_socket, F_SETLEASE, F_RDLCK));
+    FORBIDDEN(fcntl(unix_socket, F_NOTIFY, 1));
+    FORBIDDEN(fcntl(unix_socket, F_ADD_SEALS, 1));
+    FORBIDDEN(rmdir("/tmp/vfiomem-sandbox-test"));
+    FORBIDDEN(unlinkat(AT_FDCWD, "/tmp/vfiomem-sandbox-test", AT_REMOVEDIR));
     FORBIDDEN(open("/tmp", O_TMPFILE | O_RDWR, 0600));
     FORBIDDEN(creat("/tmp/vfiomem-sandbox-test", 0600));
     FORBIDDEN(rename("/tmp/vfiomem-a", "/tmp/vfiomem-b"));
@@ -139,6 +160,48 @@ static int try_what_is_forbidden(void)
 static void test_what_is_forbidden(void **state)
 {
     assert_int_equal(sandboxed(try_what_is_forbidden), 0);
+}
+
+static char *elsewhere; /* a folder that is not its own, with a file */
+
+/* What the filter can't tell by the flags. */
+static int try_other_files(void)
+{
+    g_autofree char *file = g_build_filename(elsewhere, "image", NULL);
+    g_autofree char *path = g_build_filename(elsewhere, "socket", NULL);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+#define ELSEWHERE(call)                                                                                                \
+    do {                                                                                                               \
+        errno = 0;                                                                                                     \
+        if ((call) != -1 || errno != EACCES)                                                                           \
+            return __LINE__ % 256;                                                                                     \
+    } while (0)
+    ELSEWHERE(open(file, O_RDWR | O_CLOEXEC));
+    ELSEWHERE(open(file, O_RDONLY | O_CLOEXEC));
+    ELSEWHERE(open("/proc/self/comm", O_RDWR | O_CLOEXEC));
+    ELSEWHERE(unlink(file));
+    ELSEWHERE(bind(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&address, sizeof(address)));
+#undef ELSEWHERE
+    return open("/proc/self/comm", O_RDONLY | O_CLOEXEC) < 0 ? 1 : 0;
+}
+
+static void test_other_files(void **state)
+{
+    g_autofree char *file = NULL;
+    int result;
+
+    if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 0)
+        skip(); /* a kernel without Landlock */
+    elsewhere = g_dir_make_tmp("vfiomem-sandbox-XXXXXX", NULL);
+    file = g_build_filename(elsewhere, "image", NULL);
+    assert_true(g_file_set_contents(file, "guest's", -1, NULL));
+    result = sandboxed(try_other_files);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(elsewhere), 0);
+    g_clear_pointer(&elsewhere, g_free);
+    assert_int_equal(result, 0);
 }
 
 static gpointer in_a_thread(gpointer data)
@@ -175,7 +238,6 @@ static void test_what_is_needed(void **state)
 }
 
 /* A whole session: a socket in a folder, QEMU's connection, its memory mapped, a device used, the end. */
-static char *folder;
 
 static int serve(void)
 {
@@ -252,9 +314,8 @@ static void test_a_session(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_filter_is_on),
-        cmocka_unit_test(test_what_is_forbidden),
-        cmocka_unit_test(test_what_is_needed),
+        cmocka_unit_test(test_the_filter_is_on), cmocka_unit_test(test_what_is_forbidden),
+        cmocka_unit_test(test_other_files),      cmocka_unit_test(test_what_is_needed),
         cmocka_unit_test(test_a_session),
     };
 
