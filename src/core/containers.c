@@ -113,7 +113,8 @@ static char *own_reason(const VfmNegotiation *n, const VfmAssigned *assigned)
         return g_strdup("the NVMe block driver has a container of its own");
     if (assigned->kind == VFM_ASSIGNED_USER)
         return g_strdup("vfio-user: each device has its own server and container");
-    if (n->domain->iommus->len) {
+    /* The helper has one container whatever the guest has; findings_viommu.c says where that is wrong. */
+    if (n->domain->iommus->len && n->domain->policy.owner != VFM_OWNER_HELPER) {
         const VfmIommu *iommu = g_ptr_array_index(n->domain->iommus, 0);
 
         return g_strdup_printf("the %s vIOMMU gives each device an IOVA space of its own",

@@ -27,6 +27,7 @@
     X(HELPER_EMULATOR, "helper-emulator", VFM_ERROR)                                                                   \
     X(HELPER_MEMORY_PRIVATE, "helper-memory-private", VFM_ERROR)                                                       \
     X(HELPER_QEMU_VERSION, "helper-qemu-version", VFM_ERROR)                                                           \
+    X(HELPER_VIOMMU, "helper-viommu", VFM_ERROR)                                                                       \
     X(HOST_WITHOUT_IOMMU, "host-without-iommu", VFM_INFO)                                                              \
     X(HUGEPAGE_SIZE_MISSING, "hugepage-size-missing", VFM_WARNING)                                                     \
     X(INTERRUPT_REMAPPING, "interrupt-remapping-missing", VFM_WARNING)                                                 \

@@ -108,11 +108,66 @@ static void find_memlock_share(VfmNegotiation *n, const VfmIommu *iommu, unsigne
              devices, required);
 }
 
+/* Whether the guest can give devices other addresses than its own with it. An intel one can be there for interrupts
+ * alone: QEMU then ignores what switches translation on (hw/i386/intel_iommu.c). libvirt knows that from 10.7. */
+static bool translates(const VfmNegotiation *n, const VfmIommu *iommu)
+{
+    unsigned libvirt = n->options->libvirt_version;
+    bool understood = iommu->from_commandline || !libvirt || libvirt >= VFM_VERSION(10, 7, 0);
+
+    return iommu->model != VFM_IOMMU_INTEL || iommu->dma_translation != VFM_OFF || !understood;
+}
+
+/* The helper has one container for all devices of the guest, at guest physical addresses: it can't follow a vIOMMU. */
+static void find_for_helper(VfmNegotiation *n)
+{
+    static const char consequence[] = "but the helper maps all devices of the guest in one container: each would reach "
+                                      "what the guest maps for another, and memory it took back";
+    static const char interrupts[] = "intremap='on' eim='on' dma_translation='off'/>";
+    const VfmDomain *domain = n->domain;
+    const VfmPolicy *policy = &domain->policy;
+
+    for (guint i = 0; i < domain->iommus->len; i++) {
+        const VfmIommu *iommu = g_ptr_array_index(domain->iommus, i);
+        const char *model = iommu->model == VFM_IOMMU_OTHER && iommu->model_name ? iommu->model_name
+                                                                                 : vfm_iommu_model_name(iommu->model);
+
+        if (!translates(n, iommu))
+            continue;
+        if (iommu->implicit)
+            vfm_note(
+                n, VFM_FINDING_HELPER_VIOMMU, policy->mapping_line,
+                g_strdup_printf("write <iommu model='intel'><driver %s</iommu>, which only remaps interrupts (libvirt "
+                                "10.7), give the guest at most 255 vCPUs, or set owner='qemu'",
+                                interrupts),
+                "libvirt adds an intel vIOMMU to a q35 guest of more than 255 vCPUs, which gives each device an "
+                "IOVA space of its own, %s",
+                consequence);
+        else
+            vfm_note(n, VFM_FINDING_HELPER_VIOMMU, iommu->line,
+                     iommu->model == VFM_IOMMU_INTEL && !iommu->from_commandline
+                         ? g_strdup_printf("remove the <iommu>, let it only remap interrupts by <driver %s (libvirt "
+                                           "10.7), or set owner='qemu'",
+                                           interrupts)
+                         : g_strdup("remove the vIOMMU, or set owner='qemu'"),
+                     "the %s vIOMMU gives each device an IOVA space of its own, %s", model, consequence);
+        return;
+    }
+    /* Their PCI host bridges translate always. */
+    if (domain->arch == VFM_ARCH_PPC64 || domain->arch == VFM_ARCH_S390X)
+        vfm_note(n, VFM_FINDING_HELPER_VIOMMU, policy->mapping_line, g_strdup("set owner='qemu'"),
+                 "%s guests have a vIOMMU in front of every PCI device, %s", vfm_arch_name(domain->arch), consequence);
+}
+
 void vfm_find_viommu(VfmNegotiation *n)
 {
     const VfmIommu *iommu = n->domain->iommus->len ? g_ptr_array_index(n->domain->iommus, 0) : NULL;
     unsigned devices = vfio_devices(n);
 
+    if (n->domain->policy.owner == VFM_OWNER_HELPER) {
+        find_for_helper(n); /* the rest is about QEMU's own mappings */
+        return;
+    }
     if (!iommu || !devices)
         return;
     find_notifier(n, iommu);

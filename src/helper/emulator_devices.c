@@ -107,6 +107,63 @@ GPtrArray *vfm_emulator_assigned(char *const *argv, GError **error)
     return g_steal_pointer(&addresses);
 }
 
+/* What in this -device translates addresses, or NULL. By a part of the name, so that models still to come count. */
+static const char *device_iommu(const VfmDeviceArg *arg)
+{
+    const char *driver = vfm_device_arg_get(arg, "driver");
+    VfmSwitch translation = VFM_ABSENT;
+
+    if (!driver || !(strstr(driver, "iommu") || strstr(driver, "smmu")))
+        return NULL;
+    /* QEMU then ignores what would switch translation on (hw/i386/intel_iommu.c, vtd_handle_gcmd_write). */
+    if (strcmp(driver, "intel-iommu") == 0 && vfm_device_arg_switch(arg, "dma-translation", &translation, NULL) &&
+        translation == VFM_OFF)
+        return NULL;
+    return driver;
+}
+
+/* The same of a -machine: an option of it, or a type whose host bridges always translate. */
+static const char *machine_iommu(const VfmDeviceArg *arg)
+{
+    static const char *const types[] = {"pseries", "powernv", "s390-ccw"};
+    const char *type = vfm_device_arg_get(arg, "type"), *iommu = vfm_device_arg_get(arg, "iommu");
+    VfmSwitch sys = VFM_ABSENT;
+
+    for (size_t i = 0; type && i < G_N_ELEMENTS(types); i++)
+        if (g_str_has_prefix(type, types[i]))
+            return types[i];
+    if (iommu && strcmp(iommu, "none") != 0)
+        return iommu;
+    return vfm_device_arg_switch(arg, "iommu-sys", &sys, NULL) && sys == VFM_ON ? "iommu-sys" : NULL;
+}
+
+bool vfm_emulator_untranslated(char *const *argv, GError **error)
+{
+    static const struct {
+        const char *option, *implied;
+        const char *(*iommu)(const VfmDeviceArg *arg);
+    } places[] = {{"device", "driver", device_iommu}, {"machine", "type", machine_iommu}, {"M", "type", machine_iommu}};
+
+    for (size_t p = 0; p < G_N_ELEMENTS(places); p++) {
+        for (int at = 0, i; (i = next_value(argv, places[p].option, &at)) > 0;) {
+            g_autoptr(VfmDeviceArg) arg = vfm_device_arg_parse(argv[i], places[p].implied, NULL);
+            const char *iommu = arg ? places[p].iommu(arg) : NULL;
+
+            if (!iommu)
+                continue;
+            g_set_error(error, VFM_REFUSED, VFM_REFUSED_POLICY,
+                        "the policy has the helper map guest memory, all devices in one container, and the guest has a "
+                        "vIOMMU (%s), which gives each device an IOVA space of its own: each would reach what the "
+                        "guest maps for another; remove the <iommu>, or take owner='helper' out of <vfiomem:mapping>; "
+                        "an intel one may stay for interrupts, with dma_translation='off' (libvirt adds an intel one "
+                        "to a guest of more than 255 vCPUs)",
+                        iommu);
+            return false;
+        }
+    }
+    return true;
+}
+
 unsigned vfm_emulator_timeout(uint64_t ram)
 {
     uint64_t gib = ram >> 30;
@@ -314,7 +371,8 @@ int vfm_emulator_start_devices(const char *program, const char *emulator, char *
     uint64_t ram = 0;
     int control;
 
-    if (!check_version(emulator, error) || !vfm_emulator_shared_memory(argv, &ram, error))
+    if (!check_version(emulator, error) || !vfm_emulator_untranslated(argv, error) ||
+        !vfm_emulator_shared_memory(argv, &ram, error))
         return -1;
     addresses = vfm_emulator_assigned(argv, error);
     if (!addresses)

@@ -3,8 +3,8 @@
  * emulator_devices.h - helper mode at QEMU's start: devices to the helper, vfio-user-pci to QEMU.
  *
  * Reads QEMU's arguments, refuses what can't work before anything starts (a QEMU
- * without vfio-user-pci, memory that can't be shared, options that can't be
- * kept), starts vfiomem-helper-devices with the devices' addresses, waits until it
+ * without vfio-user-pci, memory that can't be shared, a vIOMMU, options that can't
+ * be kept), starts vfiomem-helper-devices with the devices' addresses, waits until it
  * serves them, and puts the sockets into the arguments. Everything else in them stays.
  */
 #pragma once
@@ -14,6 +14,10 @@
 /* Bytes of RAM that the memory backends in @argv have. Errors: VFM_REFUSED_POLICY where one is not shared, or RAM has
  * no backend: the helper could then not reach the guest's memory. */
 bool vfm_emulator_shared_memory(char *const *argv, uint64_t *bytes, GError **error);
+
+/* Whether all devices in @argv see guest physical addresses, as the helper's one container has them. Error
+ * VFM_REFUSED_POLICY where a vIOMMU may give them others; an intel-iommu with dma-translation=off does not. */
+bool vfm_emulator_untranslated(char *const *argv, GError **error);
 
 /* Addresses of the vfio-pci devices in @argv, in order: a new array of strings. */
 GPtrArray *vfm_emulator_assigned(char *const *argv, GError **error);

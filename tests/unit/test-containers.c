@@ -107,6 +107,67 @@ static void test_the_helper_speaks_vfio_user(void **state)
     assert_string_equal(((VfmEdit *)edits->pdata[1])->text, VFM_DEFAULT_EMULATOR);
 }
 
+/* One container for all devices can't follow a vIOMMU, whatever it is; an interrupt remapper needs no following. */
+static void test_the_helper_refuses_a_viommu(void **state)
+{
+    static const struct {
+        VfmIommu iommu;
+        VfmArch arch;
+        unsigned libvirt;
+        const char *says; /* NULL: fine */
+    } cases[] = {
+        {{.model = VFM_IOMMU_INTEL}, VFM_ARCH_X86_64, 0, "the intel vIOMMU"},
+        {{.model = VFM_IOMMU_INTEL, .caching_mode = VFM_ON, .iotlb = VFM_ON}, VFM_ARCH_X86_64, 0, "the intel vIOMMU"},
+        {{.model = VFM_IOMMU_INTEL, .dma_translation = VFM_ON}, VFM_ARCH_X86_64, 0, "the intel vIOMMU"},
+        {{.model = VFM_IOMMU_INTEL, .implicit = true}, VFM_ARCH_X86_64, 0, "libvirt adds an intel vIOMMU"},
+        {{.model = VFM_IOMMU_AMD, .passthrough = VFM_ON}, VFM_ARCH_X86_64, 0, "the amd vIOMMU"},
+        {{.model = VFM_IOMMU_AMD, .dma_translation = VFM_OFF}, VFM_ARCH_X86_64, 0, "the amd vIOMMU"},
+        {{.model = VFM_IOMMU_VIRTIO}, VFM_ARCH_X86_64, 0, "the virtio vIOMMU"},
+        {{.model = VFM_IOMMU_SMMUV3}, VFM_ARCH_AARCH64, 0, "the smmuv3 vIOMMU"},
+        {{.model = VFM_IOMMU_OTHER}, VFM_ARCH_RISCV64, 0, "vIOMMU"},
+        {{.model = VFM_IOMMU_INTEL, .dma_translation = VFM_OFF}, VFM_ARCH_X86_64, 0, NULL},
+        {{.model = VFM_IOMMU_INTEL, .dma_translation = VFM_OFF}, VFM_ARCH_X86_64, VFM_VERSION(10, 7, 0), NULL},
+        /* Before, libvirt drops the attribute. */
+        {{.model = VFM_IOMMU_INTEL, .dma_translation = VFM_OFF},
+         VFM_ARCH_X86_64,
+         VFM_VERSION(10, 6, 0),
+         "the intel vIOMMU"},
+        {{.model = VFM_IOMMU_INTEL, .dma_translation = VFM_OFF, .from_commandline = true},
+         VFM_ARCH_X86_64,
+         VFM_VERSION(9, 0, 0),
+         NULL},
+        {{.model = VFM_IOMMU_INTEL, .dma_translation = VFM_OFF}, VFM_ARCH_PPC64, 0, "ppc64 guests"},
+        {{.model = VFM_IOMMU_INTEL, .dma_translation = VFM_OFF}, VFM_ARCH_S390X, 0, "s390x guests"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(VfmDomain) domain = three_devices();
+        VfmPlanOptions options = {.libvirt_version = cases[i].libvirt};
+        g_autoptr(VfmPlan) plan = NULL;
+        const VfmFinding *finding;
+
+        *vfm_domain_add_iommu(domain, cases[i].iommu.model) = cases[i].iommu;
+        domain->arch = cases[i].arch;
+        domain->policy.present = true;
+        domain->policy.owner = VFM_OWNER_HELPER;
+        plan = vfm_plan_new(domain, &options);
+        finding = plan_finding(plan, "helper-viommu");
+        assert_int_equal(plan->containers->len, 1);
+        if (!cases[i].says != !finding)
+            fail_msg("case %zu: %s", i, finding ? finding->message : "nothing found");
+        if (!finding)
+            continue;
+        assert_int_equal(finding->severity, VFM_ERROR);
+        assert_non_null(strstr(finding->message, cases[i].says));
+        assert_non_null(strstr(finding->fix, "owner='qemu'"));
+        /* Under QEMU's own mappings it is no error of this kind. */
+        domain->policy.owner = VFM_OWNER_QEMU;
+        g_clear_pointer(&plan, vfm_plan_free);
+        plan = vfm_plan_new(domain, &options);
+        assert_null(plan_finding(plan, "helper-viommu"));
+    }
+}
+
 static void test_a_policy_without_devices_plans_for_one(void **state)
 {
     g_autoptr(VfmDomain) domain = plan_domain(2 * VFM_GIB, 256 * VFM_GIB);
@@ -131,6 +192,7 @@ int main(void)
         cmocka_unit_test(test_backends_do_not_mix),
         cmocka_unit_test(test_the_host_sets_the_budget),
         cmocka_unit_test(test_the_helper_speaks_vfio_user),
+        cmocka_unit_test(test_the_helper_refuses_a_viommu),
         cmocka_unit_test(test_a_policy_without_devices_plans_for_one),
     };
 

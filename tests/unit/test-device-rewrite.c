@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "device_rewrite.h"
@@ -152,6 +153,77 @@ static void test_memory_must_be_shared(void **state)
     }
 }
 
+static void test_a_viommu_is_refused(void **state)
+{
+    static const char *const bad[][2] = {
+        {"-device", "intel-iommu,intremap=on,caching-mode=on,eim=on"},
+        {"-device", "{\"driver\":\"intel-iommu\",\"id\":\"iommu0\",\"intremap\":\"on\",\"caching-mode\":true}"},
+        {"-device", "intel-iommu,dma-translation=off,dma-translation=on"},
+        {"-device", "{\"driver\":\"intel-iommu\",\"dma-translation\":true}"},
+        {"-device", "amd-iommu,dma-translation=off"},
+        {"--device", "{\"driver\":\"virtio-iommu-pci\",\"id\":\"iommu0\"}"},
+        {"-device", "virtio-iommu-device"},
+        {"-device", "arm-smmuv3,primary-bus=pcie.1,id=smmuv3.1"},
+        {"-device", "riscv-iommu-pci"},
+        {"-machine", "virt,iommu=smmuv3,gic-version=3"},
+        {"-M", "virt,iommu=smmuv3"},
+        {"-machine", "virt,iommu-sys=on"},
+        {"-machine", "pseries-9.2,accel=kvm"},
+        {"-machine", "s390-ccw-virtio-9.2"},
+    };
+    static const char *const good[][2] = {
+        {"-device", "{\"driver\":\"intel-iommu\",\"intremap\":\"on\",\"eim\":\"on\",\"dma-translation\":false}"},
+        {"-device", "intel-iommu,intremap=on,dma-translation=off"},
+        {"-device", "virtio-net-pci,iommu_platform=on,id=net0"},
+        {"-device", "vfio-pci,host=02:00.0,iommufd=iommufd0"},
+        {"-object", "iommufd,id=iommufd0"},
+        {"-machine", "virt,iommu=none,iommu-sys=auto"},
+        {"-machine", "pc-q35-10.1,kernel_irqchip=split,default_bus_bypass_iommu=on"},
+        {"-name", "guest=intel-iommu"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        const char *argv[] = {"qemu", "-nodefaults", bad[i][0], bad[i][1], "-S", NULL};
+        g_autoptr(GError) error = NULL;
+
+        if (vfm_emulator_untranslated((char **)argv, &error))
+            fail_msg("%s %s", bad[i][0], bad[i][1]);
+        assert_true(g_error_matches(error, VFM_REFUSED, VFM_REFUSED_POLICY));
+        assert_non_null(strstr(error->message, "vIOMMU"));
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(good); i++) {
+        const char *argv[] = {"qemu", "-nodefaults", good[i][0], good[i][1], "-S", NULL};
+
+        if (!vfm_emulator_untranslated((char **)argv, NULL))
+            fail_msg("%s %s", good[i][0], good[i][1]);
+    }
+}
+
+/* The start asks for it, before it runs anything for the devices. */
+static void test_the_start_refuses_a_viommu(void **state)
+{
+    static const char qemu[] = "#!/bin/sh\necho QEMU emulator version 10.1.2\n";
+    const char *argv[] = {"qemu",
+                          "-object",
+                          "{\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram\",\"share\":true,\"size\":1024}",
+                          "-device",
+                          "{\"driver\":\"virtio-iommu-pci\",\"id\":\"iommu0\"}",
+                          "-device",
+                          "{\"driver\":\"vfio-pci\",\"host\":\"0000:03:00.0\",\"id\":\"b\"}",
+                          NULL};
+    g_autofree char *folder = g_dir_make_tmp("vfiomem-XXXXXX", NULL);
+    g_autofree char *emulator = g_build_filename(folder, "qemu", NULL);
+    VfmPolicy policy = {.owner = VFM_OWNER_HELPER};
+    g_autoptr(GError) error = NULL;
+
+    assert_true(g_file_set_contents_full(emulator, qemu, -1, G_FILE_SET_CONTENTS_NONE, 0755, NULL));
+    assert_int_equal(vfm_emulator_start_devices("/bin/false", emulator, (char **)argv, &policy, &error), -1);
+    assert_non_null(strstr(error->message, "vIOMMU (virtio-iommu-pci)"));
+    assert_non_null(strstr(argv[6], "vfio-pci"));
+    unlink(emulator);
+    rmdir(folder);
+}
+
 static void test_timeout_fits_the_guest(void **state)
 {
     assert_int_equal(vfm_emulator_timeout(0), 30000);
@@ -197,6 +269,8 @@ int main(void)
         cmocka_unit_test(test_other_drivers_are_left),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_memory_must_be_shared),
+        cmocka_unit_test(test_a_viommu_is_refused),
+        cmocka_unit_test(test_the_start_refuses_a_viommu),
         cmocka_unit_test(test_timeout_fits_the_guest),
         cmocka_unit_test(test_policy_text),
     };
