@@ -29,6 +29,7 @@
 #include "backend_record.h"
 #include "devices_sandbox.h"
 #include "fake_vfu_device.h"
+#include "host_read.h"
 #include "iommufd_abi.h"
 #include "vfu_client.h"
 
@@ -214,8 +215,11 @@ static int try_what_is_needed(void)
 {
     g_autoptr(GDir) dir = g_dir_open("/sys/kernel", 0, NULL);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC), event = eventfd(0, EFD_CLOEXEC);
+    g_autoptr(VfmHost) host = vfm_host_read("/", NULL);
     struct rlimit limit;
 
+    if (!host)
+        return 7;
     if (!dir || !g_dir_read_name(dir) || null < 0 || event < 0)
         return 1;
     errno = 0;
