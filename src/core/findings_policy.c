@@ -36,12 +36,69 @@ static bool helper_can_reach(const VfmMemoryBackend *backend)
     return backend->shared && !(backend->disk_file && !backend->hugetlb);
 }
 
+typedef struct {
+    GString *names; /* of what the helper can't reach; NULL: nothing yet */
+    unsigned line;  /* of the first of them, where it says so itself */
+} Unreachable;
+
+static void add_unreachable(Unreachable *unreachable, VfmSwitch own, unsigned line, const char *name)
+{
+    if (!unreachable->names) {
+        unreachable->names = g_string_new(name);
+        unreachable->line = own == VFM_OFF ? line : 0;
+    } else {
+        g_string_append_printf(unreachable->names, ", %s", name);
+    }
+}
+
+static void find_private(VfmNegotiation *n)
+{
+    const VfmDomain *domain = n->domain;
+    VfmMemoryBackend boot = vfm_memory_backend(domain, NULL, n->host);
+    Unreachable unreachable = {NULL, 0};
+    unsigned line;
+
+    if (domain->live && !domain->type)
+        return; /* QEMU's arguments: judged before it was started, and whatever came later as it came */
+    if (!domain->cells->len && !helper_can_reach(&boot))
+        add_unreachable(&unreachable, VFM_ABSENT, 0, "boot memory");
+    for (guint i = 0; i < domain->cells->len; i++) {
+        const VfmCell *cell = &g_array_index(domain->cells, VfmCell, i);
+        VfmMemoryBackend backend = vfm_cell_backend(domain, cell, n->host);
+        g_autofree char *name = g_strdup_printf("NUMA cell %u", cell->id);
+
+        if (!helper_can_reach(&backend))
+            add_unreachable(&unreachable, cell->shared, cell->line, name);
+    }
+    for (guint i = 0; i < domain->memory_devices->len; i++) {
+        const VfmMemoryDevice *device = g_ptr_array_index(domain->memory_devices, i);
+        VfmMemoryBackend backend = vfm_memory_backend(domain, device, n->host);
+        g_autofree char *name = vfm_memory_label(domain, i);
+
+        /* A file of its own may well be on tmpfs or hugetlbfs. */
+        if (device->model == VFM_MEM_SGX_EPC || (device->path && backend.shared))
+            continue;
+        if (!helper_can_reach(&backend))
+            add_unreachable(&unreachable, device->shared, device->line, name);
+    }
+    if (!unreachable.names)
+        return;
+    line = domain->backing.line ? domain->backing.line : domain->memory_line;
+    vfm_note(n, VFM_FINDING_HELPER_MEMORY_PRIVATE, unreachable.line ? unreachable.line : line,
+             g_strdup("set <source type='memfd'/> and <access mode='shared'/> in <memoryBacking>, and nothing private "
+                      "below; `vfiomem apply` does it"),
+             "the helper can map only guest memory it shares with QEMU (memfd or huge pages, access mode shared), not "
+             "that of %s",
+             unreachable.names->str);
+    g_string_free(unreachable.names, TRUE);
+}
+
 static void find_helper(VfmNegotiation *n)
 {
     const VfmDomain *domain = n->domain;
     const VfmPolicy *policy = &domain->policy;
     unsigned line = line_of(policy->mapping_line, policy), qemu = n->options->qemu_version;
-    bool helper = policy->owner == VFM_OWNER_HELPER, reached = true;
+    bool helper = policy->owner == VFM_OWNER_HELPER;
 
     if ((helper || policy->required) && !emulator_is_ours(domain)) {
         const char *path = n->options->emulator ? n->options->emulator : VFM_DEFAULT_EMULATOR;
@@ -61,20 +118,7 @@ static void find_helper(VfmNegotiation *n)
         vfm_note_as(n, VFM_INFO, VFM_FINDING_HELPER_QEMU_VERSION, line, NULL,
                     "the policy has the helper own the mappings, which needs QEMU 10.1 or newer; the version is not "
                     "known here");
-    for (guint i = 0; i <= domain->memory_devices->len && reached; i++) {
-        const VfmMemoryDevice *device = i ? g_ptr_array_index(domain->memory_devices, i - 1) : NULL;
-        VfmMemoryBackend backend = vfm_memory_backend(domain, device, n->host);
-
-        if (device && (device->model == VFM_MEM_SGX_EPC || device->path))
-            continue;
-        reached = helper_can_reach(&backend);
-    }
-    if (!reached)
-        vfm_note(n, VFM_FINDING_HELPER_MEMORY_PRIVATE,
-                 domain->backing.line ? domain->backing.line : domain->memory_line,
-                 g_strdup("set <source type='memfd'/> and <access mode='shared'/> in <memoryBacking>; `vfiomem apply` "
-                          "does it"),
-                 "the helper can map only guest memory it shares with QEMU: memfd or huge pages, access mode shared");
+    find_private(n);
 }
 
 /* "guest memory is at 0x0-0xbffff, 0x100000-0x7fffffff, ...": RAM only, the first few ranges. */

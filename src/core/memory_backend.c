@@ -49,7 +49,7 @@ static uint64_t default_hugepage(const VfmDomain *domain, const VfmHost *host)
 }
 
 /* The page size asked for by <source><pagesize> or <hugepages>, 0 if none is. */
-static uint64_t asked_page(const VfmDomain *domain, const VfmMemoryDevice *device, const VfmHost *host)
+static uint64_t asked_page(const VfmDomain *domain, const VfmMemoryDevice *device, uint64_t node, const VfmHost *host)
 {
     const GArray *pages = domain->backing.hugepages;
     const VfmHugepage *found = NULL;
@@ -62,7 +62,6 @@ static uint64_t asked_page(const VfmDomain *domain, const VfmMemoryDevice *devic
         return default_hugepage(domain, host);
     for (guint i = 0; i < pages->len; i++) {
         const VfmHugepage *page = &g_array_index(pages, VfmHugepage, i);
-        uint64_t node = device && device->node.set ? device->node.value : 0;
 
         if (!page->nodeset) {
             if (!found)
@@ -77,11 +76,28 @@ static uint64_t asked_page(const VfmDomain *domain, const VfmMemoryDevice *devic
     return found->size ? found->size : default_hugepage(domain, host);
 }
 
-VfmMemoryBackend vfm_memory_backend(const VfmDomain *domain, const VfmMemoryDevice *device, const VfmHost *host)
+static const VfmCell *cell_of(const VfmDomain *domain, VfmMaybe node)
+{
+    for (guint i = 0; node.set && i < domain->cells->len; i++)
+        if (g_array_index(domain->cells, VfmCell, i).id == node.value)
+            return &g_array_index(domain->cells, VfmCell, i);
+    return NULL;
+}
+
+/* libvirt: the device's own, else its cell's, else the one for all. */
+static VfmSwitch access_of(const VfmDomain *domain, const VfmMemoryDevice *device, const VfmCell *cell)
+{
+    if (device && device->shared != VFM_ABSENT)
+        return device->shared;
+    return cell && cell->shared != VFM_ABSENT ? cell->shared : domain->backing.shared;
+}
+
+/* Of @device; @device NULL: of RAM on node @node. */
+static VfmMemoryBackend backend_of(const VfmDomain *domain, const VfmMemoryDevice *device, uint64_t node,
+                                   VfmSwitch access, const VfmHost *host)
 {
     VfmMemoryBackend backend = {.page = vfm_base_page_size(domain, host)};
-    uint64_t asked = asked_page(domain, device, host);
-    VfmSwitch access = device && device->shared != VFM_ABSENT ? device->shared : domain->backing.shared;
+    uint64_t asked = asked_page(domain, device, node, host);
 
     backend.shared = access == VFM_ON;
     if (device && (device->model == VFM_MEM_NVDIMM || device->model == VFM_MEM_VIRTIO_PMEM || device->path)) {
@@ -102,6 +118,19 @@ VfmMemoryBackend vfm_memory_backend(const VfmDomain *domain, const VfmMemoryDevi
         backend.align = MAX(ANONYMOUS_ALIGN, backend.page);
     }
     return backend;
+}
+
+VfmMemoryBackend vfm_memory_backend(const VfmDomain *domain, const VfmMemoryDevice *device, const VfmHost *host)
+{
+    VfmMaybe node = device ? device->node : VFM_NONE;
+
+    return backend_of(domain, device, node.set ? node.value : 0, access_of(domain, device, cell_of(domain, node)),
+                      host);
+}
+
+VfmMemoryBackend vfm_cell_backend(const VfmDomain *domain, const VfmCell *cell, const VfmHost *host)
+{
+    return backend_of(domain, NULL, cell->id, access_of(domain, NULL, cell), host);
 }
 
 /* QEMU's and libvirt's guess for a host that does not say. */

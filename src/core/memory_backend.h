@@ -25,6 +25,9 @@ typedef struct {
 /* The backend of @device; @device NULL: of boot RAM (cell 0 or all). @host may be NULL. */
 VfmMemoryBackend vfm_memory_backend(const VfmDomain *domain, const VfmMemoryDevice *device, const VfmHost *host);
 
+/* The backend of the boot RAM on one NUMA cell. */
+VfmMemoryBackend vfm_cell_backend(const VfmDomain *domain, const VfmCell *cell, const VfmHost *host);
+
 /* Whether @nodeset ("0-2,^1") contains @node; NULL contains every node. */
 bool vfm_nodeset_contains(const char *nodeset, uint64_t node);
 

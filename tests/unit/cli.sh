@@ -221,6 +221,11 @@ says out '<emulator>/[a-z/]*/vfiomem-qemu<' && says out "<source type='memfd'/>"
 run 1 apply "${fixed[@]}" --emulator=/opt/vfiomem-qemu "$data/domains/policy-helper.xml"
 says out '<emulator>/opt/vfiomem-qemu<'
 run 2 apply "${fixed[@]}" --emulator=/opt/other "$data/domains/policy-helper.xml" && says err 'not the absolute path'
+new=(--host "$data/host.json" --libvirt-version 12.8.0 --qemu-version 11.1.2)
+private=$data/domains/policy-helper-private.xml
+run 1 check "${new[@]}" "$private" && says out 'not that of NUMA cell 1, dimm 0, nvdimm 2 .*\[helper-memory-private\]'
+run 0 apply "${new[@]}" "$private" && cp out shared.xml && says out "memAccess='shared'" && lacks out "'private'"
+run 0 check "${new[@]}" shared.xml
 run 2 apply "$good" "$bad" && says err 'several domains' && empty out
 run 2 apply --diff --in-place "$good" && says err 'only one of'
 run 2 apply --in-place - <"$good" && says err 'standard input cannot'
