@@ -371,6 +371,7 @@ VfmQemuArguments *vfm_qemu_arguments_read(char *const *argv)
 
     arguments->domain = vfm_domain_new();
     arguments->domain->live = true;
+    arguments->domain->emulator = g_strdup("vfiomem-qemu"); /* who else starts us; QEMU's arguments do not say */
     arguments->domain->accel = VFM_ACCEL_OTHER;
     arguments->backends = vfm_qemu_backends_new();
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++)

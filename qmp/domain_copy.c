@@ -13,6 +13,7 @@ VfmDomain *vfm_domain_copy_frame(const VfmDomain *domain)
     g_free(copy->name);
     copy->name = g_strdup(domain->name);
     copy->uuid = g_strdup(domain->uuid);
+    copy->emulator = g_strdup(domain->emulator);
     copy->live = domain->live;
     copy->accel = domain->accel;
     copy->arch = domain->arch;

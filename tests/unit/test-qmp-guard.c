@@ -220,7 +220,7 @@ static Outcome say(const char *const *argv, Process *process, const Qemu *qemu, 
                          .plugged = process->helper ? plugged : NULL,
                          .served = process->helper ? served : NULL,
                          .data = process};
-    VfmPolicy policy = {.present = false};
+    VfmPolicy policy = {.present = process->helper, .owner = process->helper ? VFM_OWNER_HELPER : VFM_OWNER_QEMU};
     VfmTalker *guard = vfm_guard_new((char *const *)argv, "x86_64", &policy, NULL, &host);
     g_autoptr(GPtrArray) replies = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GString) answer = g_string_new(NULL), events = g_string_new(NULL);
@@ -682,6 +682,35 @@ static void test_a_device_kept_from_dma_shows(void **state)
     outcome_clear(&outcome);
 }
 
+static void test_a_helper_guest_has_no_findings_of_its_start(void **state)
+{
+    static const char *const boots[] = {"memory-backend-memfd,id=pc.ram,size=256M,share=on",
+                                        "memory-backend-file,id=pc.ram,size=256M,mem-path=/dev/hugepages/x,share=on"};
+    Process process = {.helper = true};
+    Qemu qemu = running;
+
+    qemu.peripheral = "[{\"name\": \"hostdev0\", \"type\": \"child<vfio-user-pci>\"}]";
+    qemu.memory = "[]";
+    for (size_t i = 0; i < G_N_ELEMENTS(boots); i++) {
+        const char *const argv[] = {"-machine",
+                                    "q35,memory-backend=pc.ram",
+                                    "-m",
+                                    "256",
+                                    "-object",
+                                    boots[i],
+                                    "-device",
+                                    "{\"driver\":\"vfio-user-pci\",\"id\":\"hostdev0\",\"socket\":{\"type\":\"unix\","
+                                    "\"path\":\"/run/3.sock\"}}",
+                                    NULL};
+        Outcome outcome = say(argv, &process, &qemu, "{\"execute\":\"vfiomem-query-plan\"}");
+
+        assert_non_null(strstr(outcome.answer, "\"findings\""));
+        if (strstr(outcome.answer, "helper-emulator") || strstr(outcome.answer, "helper-memory-private"))
+            fail_msg("%s", outcome.answer);
+        outcome_clear(&outcome);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -700,6 +729,7 @@ int main(void)
         cmocka_unit_test(test_a_qemu_that_answers_nonsense_is_survived),
         cmocka_unit_test(test_helper_mode_takes_devices_over),
         cmocka_unit_test(test_helper_mode_goes_on_where_it_was),
+        cmocka_unit_test(test_a_helper_guest_has_no_findings_of_its_start),
         cmocka_unit_test(test_a_device_kept_from_dma_shows),
         cmocka_unit_test(test_spreading_keeps_blocks_and_proportion),
     };
