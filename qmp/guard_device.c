@@ -25,7 +25,8 @@ static bool has_prefix(const VfmFinding *finding, const char *prefix)
     return g_str_has_prefix(finding->id, prefix);
 }
 
-/* Locked memory is judged against what QEMU really may lock, not against what libvirt's formula would allow. */
+/* Locked memory is judged against what QEMU really may lock, not against what libvirt's formula would allow; memory for
+ * the helper by what QEMU says of it (judge_sharing). */
 static bool counts(const VfmFinding *finding)
 {
     return is_fatal(finding) && !has_prefix(finding, "memlock-") && !has_prefix(finding, "policy-") &&
@@ -70,6 +71,23 @@ static VfmTalkVerdict refuse_memlock(VfmCheck *check, VfmTalkTurn *turn, uint64_
                             "'DMA mapping failed' and the guest with it; raise <memtune><hard_limit>, or take the "
                             "limit out so that libvirt sets its own",
                             needed, allowed);
+}
+
+/* QEMU sends the helper the file behind a private mapping too, where other pages lie than the guest's: devices would
+ * read and write those, and nobody would notice. */
+static VfmTalkVerdict judge_sharing(VfmCheck *check, VfmTalkTurn *turn, const VfmDeviceArg *arg)
+{
+    const char *memdev = vfm_device_arg_get(arg, "memdev"), *id = vfm_device_arg_get(arg, "id");
+
+    if (!check->guard->process.host_address ||
+        !vfm_picture_backend_is_private(check->picture, check->guard->arguments, memdev))
+        return VFM_TALK_FORWARD;
+    return vfm_check_refuse(check, turn,
+                            "the helper maps guest memory, and can map only what it shares with QEMU, which memory %s "
+                            "of %s is not; give the domain <source type='memfd'/> and <access mode='shared'/> in "
+                            "<memoryBacking>, and the device no access='private' [%s]",
+                            memdev, id ? id : vfm_device_arg_get(arg, "driver"),
+                            vfm_finding_id_name(VFM_FINDING_HELPER_MEMORY_PRIVATE));
 }
 
 /* The guest as it would be is already in check->picture; @before and @limit are of the guest without the newcomer. */
@@ -248,8 +266,12 @@ static VfmTalkVerdict decide_device(VfmCheck *check, VfmTalkTurn *turn)
     kind = vfm_qemu_add_device(check->picture->domain, check->guard->arguments->backends, arg);
     if (kind == VFM_QEMU_BALLOON && had_balloon)
         return VFM_TALK_FORWARD; /* QEMU says it well itself */
-    if (kind == VFM_QEMU_MEMORY)
+    if (kind == VFM_QEMU_MEMORY) {
+        verdict = judge_sharing(check, turn, arg);
+        if (verdict != VFM_TALK_FORWARD)
+            return verdict;
         complete_memory(check, arg);
+    }
     verdict = judge(check, turn, before, limit);
     return verdict == VFM_TALK_FORWARD && kind == VFM_QEMU_ASSIGNED ? serve_by_helper(check, turn) : verdict;
 }

@@ -214,6 +214,8 @@ static void read_memdev(VfmPicture *picture, const char *reply)
         const char *id = vfm_member_string(element, "id");
         VfmMaybe size = vfm_member_number(element, "size");
 
+        if (id && vfm_member_bool(element, "share") == VFM_OFF)
+            g_hash_table_add(picture->unshared, g_strdup(id));
         if (id && size.set) {
             uint64_t *value = g_new(uint64_t, 1);
 
@@ -232,6 +234,7 @@ VfmPicture *vfm_picture_new(const VfmQemuArguments *arguments, const GPtrArray *
     picture->memory = g_array_new(FALSE, TRUE, sizeof(VfmPictureMemory));
     g_array_set_clear_func(picture->memory, memory_clear);
     picture->sizes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    picture->unshared = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     picture->unnamed = g_ptr_array_new_with_free_func(g_free);
     picture->hidden = g_ptr_array_new();
     g_assert(replies->len == ASK_COUNT);
@@ -253,6 +256,7 @@ void vfm_picture_free(VfmPicture *picture)
     vfm_domain_free(picture->domain);
     g_array_unref(picture->memory);
     g_hash_table_unref(picture->sizes);
+    g_hash_table_unref(picture->unshared);
     g_ptr_array_unref(picture->unnamed);
     g_ptr_array_unref(picture->hidden);
     g_free(picture->status);
@@ -377,6 +381,21 @@ VfmMaybe vfm_picture_backend_size(const VfmPicture *picture, const VfmQemuArgume
     if (size)
         return VFM_SOME(*size);
     return backend && vfm_device_arg_size(backend, "size", &value, NULL) ? value : VFM_NONE;
+}
+
+bool vfm_picture_backend_is_private(const VfmPicture *picture, const VfmQemuArguments *arguments, const char *id)
+{
+    const VfmDeviceArg *backend = id ? g_hash_table_lookup(arguments->backends, id) : NULL;
+    const char *type = backend ? vfm_device_arg_get(backend, "qom-type") : NULL;
+    VfmSwitch share = VFM_ABSENT;
+
+    if (id && g_hash_table_contains(picture->unshared, id))
+        return true;
+    if (!type || !vfm_device_arg_switch(backend, "share", &share, NULL))
+        return false;
+    if (strcmp(type, "memory-backend-memfd") == 0 || strcmp(type, "memory-backend-shm") == 0)
+        return share == VFM_OFF; /* these are shared unless told otherwise */
+    return share != VFM_ON || strcmp(type, "memory-backend-ram") == 0;
 }
 
 bool vfm_picture_has_run(const VfmPicture *picture)

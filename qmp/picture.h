@@ -22,13 +22,14 @@ typedef struct {
 
 typedef struct {
     VfmDomain *domain;
-    GArray *memory;     /* of VfmPictureMemory, in the order of the domain's memory_devices */
-    VfmMaybe balloon;   /* what the guest has, without virtio-mem (query-balloon); not set: no balloon */
-    char *status;       /* of query-status: "running", "prelaunch", ... */
-    bool listed;        /* QEMU said which devices there are */
-    GHashTable *sizes;  /* backend id -> uint64_t*: bytes, of backends the arguments do not know */
-    GPtrArray *unnamed; /* char*: ids of assigned devices whose host address has to be asked for */
-    GPtrArray *hidden;  /* VfmAssigned* of the domain: back ends of which has to be asked whether they are there */
+    GArray *memory;       /* of VfmPictureMemory, in the order of the domain's memory_devices */
+    VfmMaybe balloon;     /* what the guest has, without virtio-mem (query-balloon); not set: no balloon */
+    char *status;         /* of query-status: "running", "prelaunch", ... */
+    bool listed;          /* QEMU said which devices there are */
+    GHashTable *unshared; /* ids of backends that QEMU says are private */
+    GHashTable *sizes;    /* backend id -> uint64_t*: bytes, of backends the arguments do not know */
+    GPtrArray *unnamed;   /* char*: ids of assigned devices whose host address has to be asked for */
+    GPtrArray *hidden;    /* VfmAssigned* of the domain: back ends of which has to be asked whether they are there */
 } VfmPicture;
 
 /* What to ask QEMU first: appends members of commands (talk.h) to @ask. */
@@ -53,6 +54,9 @@ void vfm_picture_set_more(VfmPicture *picture, const GPtrArray *replies);
 
 /* Bytes of a memory backend, known from anywhere. */
 VfmMaybe vfm_picture_backend_size(const VfmPicture *picture, const VfmQemuArguments *arguments, const char *id);
+
+/* Whether it is known that nobody but QEMU can get at the content of a memory backend. */
+bool vfm_picture_backend_is_private(const VfmPicture *picture, const VfmQemuArguments *arguments, const char *id);
 
 /* Whether the guest has begun to run (libvirt's commands before that are part of its start). */
 bool vfm_picture_has_run(const VfmPicture *picture);

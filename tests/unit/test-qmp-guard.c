@@ -682,6 +682,57 @@ static void test_a_device_kept_from_dma_shows(void **state)
     outcome_clear(&outcome);
 }
 
+static Outcome plug_memory(Process *process, const Qemu *qemu, const char *driver, const char *backend)
+{
+    const char *const argv[] = {"-machine", "q35",   "-m", "size=262144k,slots=4,maxmem=8388608k",
+                                "-object",  backend, NULL};
+    g_autofree char *add = g_strdup_printf("{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"%s\",\"id\":"
+                                           "\"dimm0\",\"memdev\":\"big\"}}",
+                                           driver);
+
+    return say(argv, process, qemu, add);
+}
+
+static void test_private_memory_is_kept_from_the_helper(void **state)
+{
+#define BIG "\"id\":\"big\",\"size\":2147483648"
+    static const struct {
+        const char *backend;
+        bool private;
+    } backends[] = {{"{\"qom-type\":\"memory-backend-memfd\"," BIG ",\"share\":true}", false},
+                    {"{\"qom-type\":\"memory-backend-memfd\"," BIG "}", false},
+                    {"{\"qom-type\":\"memory-backend-memfd\"," BIG ",\"share\":false}", true},
+                    {"memory-backend-file,id=big,size=2G,mem-path=/x,share=on", false},
+                    {"memory-backend-file,id=big,size=2G,mem-path=/x,share=off", true},
+                    {"memory-backend-file,id=big,size=2G,mem-path=/x", true},
+                    {"{\"qom-type\":\"memory-backend-ram\"," BIG "}", true}};
+    static const char *const drivers[] = {"pc-dimm", "virtio-mem-pci"};
+    Process helper = {.helper = true}, without = {.helper = false};
+    Qemu bare = running, told;
+
+    bare.peripheral = bare.memory = "[]";
+    told = bare;
+    told.memdev = "[{\"id\": \"big\", \"size\": 2147483648, \"share\": false}]";
+    for (size_t i = 0; i < G_N_ELEMENTS(backends) * G_N_ELEMENTS(drivers); i++) {
+        const char *driver = drivers[i % G_N_ELEMENTS(drivers)];
+        bool private = backends[i / G_N_ELEMENTS(drivers)].private;
+        Outcome outcome = plug_memory(&helper, &bare, driver, backends[i / G_N_ELEMENTS(drivers)].backend);
+
+        assert_int_equal(outcome.verdict, private ? VFM_TALK_ANSWER : VFM_TALK_FORWARD);
+        assert_true(!private || strstr(outcome.answer, "memory big of dimm0 is not"));
+        assert_true(!private || strstr(outcome.answer, "[helper-memory-private]"));
+        outcome_clear(&outcome);
+        /* QEMU itself has no trouble with it. */
+        outcome = plug_memory(&without, &bare, driver, backends[i / G_N_ELEMENTS(drivers)].backend);
+        assert_int_equal(outcome.verdict, VFM_TALK_FORWARD);
+        outcome_clear(&outcome);
+        /* A backend of which a predecessor heard: QEMU tells. */
+        outcome = plug_memory(&helper, &told, driver, "memory-backend-memfd,id=other,size=1G");
+        assert_int_equal(outcome.verdict, VFM_TALK_ANSWER);
+        outcome_clear(&outcome);
+    }
+}
+
 static void test_a_helper_guest_has_no_findings_of_its_start(void **state)
 {
     static const char *const boots[] = {"memory-backend-memfd,id=pc.ram,size=256M,share=on",
@@ -729,6 +780,7 @@ int main(void)
         cmocka_unit_test(test_a_qemu_that_answers_nonsense_is_survived),
         cmocka_unit_test(test_helper_mode_takes_devices_over),
         cmocka_unit_test(test_helper_mode_goes_on_where_it_was),
+        cmocka_unit_test(test_private_memory_is_kept_from_the_helper),
         cmocka_unit_test(test_a_helper_guest_has_no_findings_of_its_start),
         cmocka_unit_test(test_a_device_kept_from_dma_shows),
         cmocka_unit_test(test_spreading_keeps_blocks_and_proportion),
