@@ -268,5 +268,8 @@ int main(int argc, char **argv)
     status = supervise(&job);
     vfm_devices_state_free(job.state);
     g_array_unref(job.policy.windows);
+    g_free(job.options.folder);
+    g_free(job.options.policy);
+    g_strfreev(job.options.addresses);
     return status;
 }
