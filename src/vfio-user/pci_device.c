@@ -135,7 +135,7 @@ static void tell_held(VfmPciDevice *device)
          first->start, first->last);
 }
 
-/* The guest is about to use the device: see "Half-mapped devices" in pci_device.h. */
+/* Kept from DMA if memory failed and QEMU has gone on: see "Half-mapped devices" in pci_device.h. */
 static bool before_use(VfmPciDevice *device, GError **error)
 {
     if (failed(device)->count == 0 || is_held(device))
@@ -147,6 +147,21 @@ static bool before_use(VfmPciDevice *device, GError **error)
     }
     tell_held(device);
     return true;
+}
+
+/* A message about start..last came. If it leaves out a range that failed, then the message that virtio-mem sends next
+ * has not come for that one. */
+static void before_change(VfmPciDevice *device, uint64_t start, uint64_t last)
+{
+    const VfmPciDeviceFailed *now = failed(device);
+
+    for (uint32_t i = 0; i < now->count; i++) {
+        if (now->ranges[i].start < start || now->ranges[i].last > last) {
+            /* Where that fails it is tried again with the next message, or in a while. */
+            before_use(device, NULL);
+            return;
+        }
+    }
 }
 
 static void release(VfmPciDevice *device)
@@ -326,6 +341,7 @@ static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map
     g_autoptr(GError) local = NULL;
     uint64_t last = map->address + (map->size - 1);
 
+    before_change(device, map->address, last);
     vfm_guest_dma_message(device->client, message);
     if (vfm_guest_dma_map(device->client, map, fd, &local)) {
         after_change(device, map->address, last);
@@ -342,19 +358,22 @@ static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uin
 {
     VfmPciDevice *device = of(vfu);
     g_autoptr(GError) local = NULL;
+    uint64_t last = size >= UINT64_MAX - address ? UINT64_MAX : address + (size - 1);
 
+    before_change(device, address, last);
     vfm_guest_dma_message(device->client, message);
     if (!vfm_guest_dma_unmap(device->client, address, size, unmapped, &local)) {
         tell(device, VFM_PCI_FAILED, "%s", local->message); /* QEMU prints it and goes on */
         g_propagate_error(error, g_steal_pointer(&local));
         return false;
     }
-    after_change(device, address, size > UINT64_MAX - address ? UINT64_MAX : address + (size - 1));
+    after_change(device, address, last);
     return true;
 }
 
 static void idle(VfmVfuDevice *vfu)
 {
+    before_use(of(vfu), NULL);
     vfm_guest_dma_settle(of(vfu)->dma);
 }
 

@@ -8,12 +8,15 @@
  * mapped by QEMU from the descriptor it is given, interrupts are QEMU's or KVM's own
  * eventfds, handed to the kernel.
  *
- * Half-mapped devices. QEMU acts on a failed map only where virtio-mem asked for it: then it unmaps the whole
- * request at once. In a memory transaction (start, hot-add, BAR and firmware changes) it prints the failure and
- * goes on (QEMU hw/vfio-user/container.c), and the guest would run with memory this device can't
- * reach. So a range that failed is remembered; if the guest touches the device before the range was unmapped or mapped
- * after all, its bus mastering is held off, which the guest does not see, until no such range is left. Each change is
- * told through the notice callback.
+ * Half-mapped devices. QEMU acts on a failed map only where virtio-mem asked for it: then the very next message is an
+ * unmap of the whole request, sent as soon as the answer is seen (QEMU hw/vfio/listener.c, populate). In a memory
+ * transaction (start, hot-add, DIMMs, BAR and firmware changes) it prints the failure and goes on (QEMU
+ * hw/vfio-user/container.c), and the guest would run with memory this device can't reach. So a range that failed is
+ * remembered. If a message comes that leaves it out, an access to the device or one about other memory, or if none
+ * comes for about a second, QEMU has gone on, and the device's bus mastering is held off, which the guest does not see,
+ * until no such range is left. Nothing tells the one from the other before: a DIMM's map, too, is sent alone and
+ * awaited. In that second the IOMMU refuses what the device would do there. Each change is told through the notice
+ * callback.
  *
  * Survival. What can't be asked of the kernel stands in VfmPciDeviceState, which may lie in memory that outlives the
  * process. Every order of a store and an access to the device is one that a successor can finish

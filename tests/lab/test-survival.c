@@ -575,8 +575,9 @@ static void be_held_and_die(Scene *scene)
     g_assert(vfu->ops->write(vfu, VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, &command, sizeof(command), NULL));
     g_assert(!vfu->ops->dma_map(vfu, 3, &out_of_reach, scene->ram, NULL));
     g_assert(!vfm_pci_device_held(device));
-    g_assert(command_of(device) & PCI_COMMAND_MASTER); /* what the guest sees */
+    vfu->ops->idle(vfu); /* a guest with its BARs mapped and its interrupts on eventfds says nothing */
     g_assert(vfm_pci_device_held(device));
+    g_assert(command_of(device) & PCI_COMMAND_MASTER); /* what the guest sees */
     linger(scene);
 }
 
@@ -612,13 +613,109 @@ static void held_device_stays_held(void **state)
     end(scene);
 }
 
+/* What QEMU does after a map that failed, and whether the device is kept from DMA then. */
+
+static const VfmVfuDmaMap out_of_reach = {.flags = 3, .address = 0xfee01000, .size = 4096};
+
+static void fail_a_map(Scene *scene, VfmVfuDevice *vfu)
+{
+    assert_false(vfu->ops->dma_map(vfu, ++scene->note->message, &out_of_reach, scene->ram, NULL));
+}
+
+static uint64_t take_away(Scene *scene, VfmVfuDevice *vfu, uint64_t address, uint64_t size)
+{
+    uint64_t unmapped = 0;
+
+    assert_true(vfu->ops->dma_unmap(vfu, ++scene->note->message, address, size, &unmapped, NULL));
+    return unmapped;
+}
+
+/* virtio-mem takes the whole request back, and the guest asks again later. */
+static void undone(Scene *scene, VfmVfuDevice *vfu)
+{
+    take_away(scene, vfu, 0xfee00000, MIB);
+}
+
+/* The request comes a second time, with another worker. */
+static void repeated(Scene *scene, VfmVfuDevice *vfu)
+{
+    assert_false(vfu->ops->dma_map(vfu, scene->note->message, &out_of_reach, scene->ram, NULL));
+}
+
+static void gone_on_to_map(Scene *scene, VfmVfuDevice *vfu)
+{
+    const VfmVfuDmaMap block = {.flags = 3, .offset = BLOCK, .address = HIGH + BLOCK, .size = BLOCK};
+
+    assert_true(vfu->ops->dma_map(vfu, ++scene->note->message, &block, scene->vmem, NULL));
+}
+
+static void gone_on_to_unmap(Scene *scene, VfmVfuDevice *vfu)
+{
+    assert_int_equal(take_away(scene, vfu, HIGH + BLOCK, BLOCK), BLOCK);
+}
+
+static void gone_on_to_use(Scene *scene, VfmVfuDevice *vfu)
+{
+    uint16_t vendor;
+
+    assert_true(vfu->ops->read(vfu, VFIO_PCI_CONFIG_REGION_INDEX, PCI_VENDOR_ID, &vendor, sizeof(vendor), NULL));
+}
+
+static void quiet(Scene *scene, VfmVfuDevice *vfu)
+{
+    vfu->ops->idle(vfu);
+}
+
+static void held_when_qemu_goes_on(void **state)
+{
+    static const struct {
+        void (*next)(Scene *scene, VfmVfuDevice *vfu);
+        bool held;
+    } cases[] = {{undone, false},          {repeated, false},      {gone_on_to_map, true},
+                 {gone_on_to_unmap, true}, {gone_on_to_use, true}, {quiet, true}};
+    Scene *scene = *state;
+    const VfmVfuDmaMap ram = {.flags = 3, .size = MIB / 2}, block = {.flags = 3, .address = HIGH, .size = BLOCK};
+    VfmPciDevice *device;
+    VfmVfuDevice *vfu;
+    Edu edu;
+
+    begin(scene, place_device(0, false));
+    device = device_of(scene, false);
+    vfu = vfm_pci_device_vfu(device);
+    edu_open(&edu, scene->note->holds[0].device_fd);
+    scene->note->state.guest_bus_master = true; /* as edu_open() made it */
+    assert_true(vfu->ops->dma_map(vfu, ++scene->note->message, &ram, scene->ram, NULL));
+    assert_true(vfu->ops->dma_map(vfu, ++scene->note->message, &block, scene->vmem, NULL));
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        fail_a_map(scene, vfu);
+        assert_false(vfm_pci_device_held(device));
+        cases[i].next(scene, vfu);
+        assert_int_equal(vfm_pci_device_held(device), cases[i].held);
+        assert_master(scene, &edu, !cases[i].held, 0x41 + (int)i);
+        undone(scene, vfu);
+        assert_false(vfm_pci_device_held(device));
+        vfu->ops->idle(vfu);
+        assert_false(vfm_pci_device_held(device));
+        assert_master(scene, &edu, true, 0x51 + (int)i);
+    }
+    vfu->ops->gone(vfu, NULL);
+    edu_close(&edu);
+    vfm_pci_device_free(device);
+    end(scene);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(dma_goes_on), TEST(devices_of_one_group),   TEST(many_deaths), TEST(limit_of_locked_memory),
-        TEST(lower_limit), TEST(held_device_stays_held),
+        TEST(dma_goes_on),
+        TEST(devices_of_one_group),
+        TEST(many_deaths),
+        TEST(limit_of_locked_memory),
+        TEST(lower_limit),
+        TEST(held_device_stays_held),
+        TEST(held_when_qemu_goes_on),
     };
 
     return cmocka_run_group_tests_name(place_is_iommufd() ? "survival on iommufd" : "survival on type1", tests, NULL,
