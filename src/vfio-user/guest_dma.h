@@ -18,8 +18,8 @@
  * else wants its place, or the guest has been quiet for a while: QEMU most often maps the same
  * memory again at once, and RAM is then pinned once in a boot, not five times. That is
  * safe for memory which nobody can discard; whoever discards punches a hole into the file before the
- * unmap (QEMU hw/virtio/virtio-mem.c), and a piece whose file has any hole never lingers. Nor does one of a file
- * that can't tell (hugetlbfs).
+ * unmap (QEMU hw/virtio/virtio-mem.c), and a piece that has a hole never lingers. Nor does one of a file that can't
+ * tell; one in huge pages can only say that there is a hole somewhere.
  *
  * Order. QEMU removes from all devices what changed before it adds to any, but each
  * connection is a stream of its own. A map that collides with what another client still holds

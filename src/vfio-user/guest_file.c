@@ -11,6 +11,8 @@
 
 #include "error.h"
 
+enum { STAT_BLOCK = 512 }; /* what st_blocks counts in */
+
 struct VfmGuestFiles {
     GPtrArray *files; /* of VfmGuestFile*; a guest has a handful */
     VfmDmaLedger *ledger;
@@ -57,11 +59,21 @@ void vfm_guest_files_abandon(VfmGuestFiles *files)
     g_free(files);
 }
 
+static VfmGuestFileTells what_it_tells(int fd)
+{
+    struct statfs filesystem;
+
+    if (fstatfs(fd, &filesystem) == 0 && filesystem.f_type == TMPFS_MAGIC)
+        return VFM_GUEST_FILE_TELLS_HOLES;
+    if (fstatfs(fd, &filesystem) == 0 && filesystem.f_type == HUGETLBFS_MAGIC)
+        return VFM_GUEST_FILE_TELLS_BLOCKS;
+    return VFM_GUEST_FILE_TELLS_NOTHING;
+}
+
 /* Maps the whole file @fd, which is consumed on success. */
 static VfmGuestFile *file_new(VfmGuestFiles *files, int fd, const struct stat *st, GError **error)
 {
     VfmGuestFile *file;
-    struct statfs filesystem;
     void *base = mmap(NULL, st->st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 
     bool writable = base != MAP_FAILED;
@@ -84,7 +96,7 @@ static VfmGuestFile *file_new(VfmGuestFiles *files, int fd, const struct stat *s
     file->size = st->st_size;
     file->base = base;
     file->writable = writable;
-    file->tells_holes = fstatfs(fd, &filesystem) == 0 && filesystem.f_type == TMPFS_MAGIC;
+    file->tells = what_it_tells(fd);
     file->users = 1;
     file->slot = VFM_LEDGER_NONE;
     g_ptr_array_add(files->files, file);
@@ -214,10 +226,18 @@ unsigned vfm_guest_files_count(const VfmGuestFiles *files)
 
 bool vfm_guest_file_is_full(const VfmGuestFile *file, uint64_t offset, uint64_t size)
 {
+    struct stat st;
     off_t hole;
 
-    if (!file->tells_holes)
-        return false;
-    hole = lseek(file->fd, offset, SEEK_HOLE);
-    return hole >= 0 && (uint64_t)hole >= offset + size;
+    switch (file->tells) {
+    case VFM_GUEST_FILE_TELLS_HOLES:
+        hole = lseek(file->fd, offset, SEEK_HOLE);
+        return hole >= 0 && (uint64_t)hole >= offset + size;
+    case VFM_GUEST_FILE_TELLS_BLOCKS:
+        return fstat(file->fd, &st) == 0 && (uint64_t)st.st_size >= offset + size &&
+               (uint64_t)st.st_blocks * STAT_BLOCK >= (uint64_t)st.st_size;
+    case VFM_GUEST_FILE_TELLS_NOTHING:
+        break;
+    }
+    return false;
 }

@@ -23,14 +23,22 @@
 
 typedef struct VfmGuestFiles VfmGuestFiles;
 
+/* How to find out whether something was punched out of a file. */
+typedef enum {
+    VFM_GUEST_FILE_TELLS_NOTHING,
+    VFM_GUEST_FILE_TELLS_HOLES, /* shmem: SEEK_HOLE finds them */
+    VFM_GUEST_FILE_TELLS_BLOCKS /* hugetlbfs: SEEK_HOLE claims that there are none. st_blocks counts the pages that are
+                                 * there, reserved ones not, so a file is known to be full when all of it is */
+} VfmGuestFileTells;
+
 typedef struct {
     dev_t device;
     ino_t inode;
     int fd;
     uint64_t size;
     uint8_t *base;
-    bool writable;    /* the descriptor lets it be written */
-    bool tells_holes; /* shmem: SEEK_HOLE finds what was punched. hugetlbfs claims that there are none */
+    bool writable; /* the descriptor lets it be written */
+    VfmGuestFileTells tells;
     unsigned users;
     uint32_t slot; /* in the ledger; VFM_LEDGER_NONE without one */
 } VfmGuestFile;
