@@ -36,6 +36,15 @@ bool vfm_assigned_is_channel(const VfmAssigned *assigned)
            (g_strcmp0(assigned->model, "vfio-ap") == 0 || g_strcmp0(assigned->model, "vfio-ccw") == 0);
 }
 
+bool vfm_assigned_is_helpers(const VfmNegotiation *n, const VfmAssigned *assigned)
+{
+    if (n->domain->policy.owner != VFM_OWNER_HELPER)
+        return false;
+    if (assigned->kind == VFM_ASSIGNED_USER)
+        return assigned->via != VFM_VIA_COMMANDLINE;
+    return assigned->kind == VFM_ASSIGNED_PCI || assigned->kind == VFM_ASSIGNED_MDEV;
+}
+
 char *vfm_assigned_label(const VfmAssigned *assigned)
 {
     const char *name = assigned->address ? assigned->address : assigned->alias;
@@ -59,13 +68,13 @@ bool vfm_assigned_uses_iommufd(const VfmNegotiation *n, const VfmAssigned *assig
 {
     const VfmPolicy *policy = &n->domain->policy;
 
-    if (assigned->kind != VFM_ASSIGNED_PCI && assigned->kind != VFM_ASSIGNED_MDEV)
-        return false;
-    if (policy->owner == VFM_OWNER_HELPER) {
+    if (vfm_assigned_is_helpers(n, assigned)) {
         if (policy->backend == VFM_BACKEND_AUTO)
             return n->host && n->host->iommufd == VFM_ON;
         return policy->backend == VFM_BACKEND_IOMMUFD;
     }
+    if (assigned->kind != VFM_ASSIGNED_PCI && assigned->kind != VFM_ASSIGNED_MDEV)
+        return false;
     if (assigned->via == VFM_VIA_COMMANDLINE)
         return assigned->iommufd;
     return (assigned->iommufd || n->domain->iommufd_domain) && libvirt_knows_iommufd(n->options);
@@ -93,11 +102,16 @@ static VfmPlanContainer *add_container(VfmPlan *plan, const VfmAssigned *first, 
     return container;
 }
 
-static void join(VfmPlanContainer *container, const VfmAssigned *assigned, unsigned index)
+/* A vfio-user server that is not ours maps and pins in a process of its own; QEMU only tells it where memory is. */
+static bool is_foreign(const VfmNegotiation *n, const VfmAssigned *assigned)
+{
+    return assigned->kind == VFM_ASSIGNED_USER && !vfm_assigned_is_helpers(n, assigned);
+}
+
+static void join(const VfmNegotiation *n, VfmPlanContainer *container, const VfmAssigned *assigned, unsigned index)
 {
     g_array_append_val(container->assigned, index);
-    /* vfio-user: the server maps and pins in a process of its own, QEMU only tells it where memory is. */
-    if (vfm_assigned_is_channel(assigned) || assigned->kind == VFM_ASSIGNED_USER)
+    if (vfm_assigned_is_channel(assigned) || is_foreign(n, assigned))
         return;
     container->pins = true;
     if (assigned->kind != VFM_ASSIGNED_MDEV)
@@ -111,7 +125,7 @@ static char *own_reason(const VfmNegotiation *n, const VfmAssigned *assigned)
         return g_strdup("vDPA maps through its own device, not through VFIO");
     if (assigned->kind == VFM_ASSIGNED_NVME)
         return g_strdup("the NVMe block driver has a container of its own");
-    if (assigned->kind == VFM_ASSIGNED_USER)
+    if (is_foreign(n, assigned))
         return g_strdup("vfio-user: each device has its own server and container");
     /* The helper has one container whatever the guest has; findings_viommu.c says where that is wrong. */
     if (n->domain->iommus->len && n->domain->policy.owner != VFM_OWNER_HELPER) {
@@ -141,7 +155,7 @@ static void form_containers(VfmNegotiation *n)
 
             if (first)
                 g_clear_pointer(&own, g_free);
-            join(add_container(n->plan, assigned, backend, own), assigned, i);
+            join(n, add_container(n->plan, assigned, backend, own), assigned, i);
             continue;
         }
         if (!shared[iommufd]) {
@@ -152,7 +166,7 @@ static void form_containers(VfmNegotiation *n)
                                       vfm_backend_kind_name(backend));
             shared[iommufd] = add_container(n->plan, assigned, backend, why);
         }
-        join(shared[iommufd], assigned, i);
+        join(n, shared[iommufd], assigned, i);
     }
 }
 
@@ -182,7 +196,8 @@ static void negotiate_budget(VfmNegotiation *n)
 
     for (guint i = 0; i < plan->containers->len; i++) {
         VfmPlanContainer *container = g_ptr_array_index(plan->containers, i);
-        bool user = helper || container->kind == VFM_ASSIGNED_USER;
+        unsigned first = g_array_index(container->assigned, unsigned, 0);
+        bool foreign = is_foreign(n, g_ptr_array_index(n->domain->assigned, first)), user = helper || foreign;
         VfmMaybe limit;
 
         if (container->kind == VFM_ASSIGNED_VDPA || container->kind == VFM_ASSIGNED_NVME)
@@ -190,7 +205,7 @@ static void negotiate_budget(VfmNegotiation *n)
         if (!vfio || container->backend == VFM_BACKEND_TYPE1)
             plan->backend = container->backend;
         vfio = true;
-        limit = container->kind == VFM_ASSIGNED_USER ? VFM_NONE : kernel_limit(n, container->backend);
+        limit = foreign ? VFM_NONE : kernel_limit(n, container->backend);
         if (user)
             limit = smaller(limit, VFM_SOME(VFIO_USER_MAX_MAPS));
         plan->qemu_limit = smaller(plan->qemu_limit, limit);

@@ -52,8 +52,9 @@ static unsigned pinning_containers(const VfmPlan *plan)
 }
 
 /* libvirt's factor F: how many times guest memory it allows. */
-static uint64_t libvirt_factor(const VfmDomain *domain, unsigned version)
+static uint64_t libvirt_factor(const VfmNegotiation *n, unsigned version)
 {
+    const VfmDomain *domain = n->domain;
     uint64_t vfio = 0, vdpa = 0, nvme = 0, iommus = 0;
 
     for (guint i = 0; i < domain->assigned->len; i++) {
@@ -61,7 +62,9 @@ static uint64_t libvirt_factor(const VfmDomain *domain, unsigned version)
 
         if (assigned->via == VFM_VIA_COMMANDLINE || assigned->unresolved)
             continue; /* libvirt does not see the one, and knows the other only when it resolves it */
-        vfio += assigned->kind == VFM_ASSIGNED_PCI || assigned->kind == VFM_ASSIGNED_MDEV;
+        /* The helper's are hostdevs to libvirt, whatever QEMU has in their place. */
+        vfio += assigned->kind == VFM_ASSIGNED_PCI || assigned->kind == VFM_ASSIGNED_MDEV ||
+                vfm_assigned_is_helpers(n, assigned);
         vdpa += assigned->kind == VFM_ASSIGNED_VDPA;
         nvme += assigned->kind == VFM_ASSIGNED_NVME;
     }
@@ -83,7 +86,7 @@ void vfm_negotiate_memlock(VfmNegotiation *n)
 {
     const VfmDomain *domain = n->domain;
     VfmPlan *plan = n->plan;
-    uint64_t factor = libvirt_factor(domain, n->options->libvirt_version);
+    uint64_t factor = libvirt_factor(n, n->options->libvirt_version);
 
     plan->memlock_required = vfm_mul(pinning_containers(plan), mapped_bytes(plan, domain));
     plan->memlock_limit = VFM_NONE;

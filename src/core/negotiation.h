@@ -29,6 +29,9 @@ void vfm_negotiate_containers(VfmNegotiation *n);
 bool vfm_assigned_counts(const VfmAssigned *assigned);
 /* Whether @assigned goes through VFIO in QEMU (hostdevs, not vdpa or nvme). */
 bool vfm_assigned_is_vfio(const VfmAssigned *assigned);
+/* Whether vfiomem's helper maps for @assigned. QEMU then knows it as a vfio-user-pci: in a running guest it is one of
+ * the kind VFM_ASSIGNED_USER. One that the command line names itself is another server's. */
+bool vfm_assigned_is_helpers(const VfmNegotiation *n, const VfmAssigned *assigned);
 /* vfio-ap and vfio-ccw: mediated devices that take and pin (almost) nothing. */
 bool vfm_assigned_is_channel(const VfmAssigned *assigned);
 /* Whether this device reaches the kernel through iommufd. */

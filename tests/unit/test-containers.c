@@ -107,6 +107,31 @@ static void test_the_helper_speaks_vfio_user(void **state)
     assert_string_equal(((VfmEdit *)edits->pdata[1])->text, VFM_DEFAULT_EMULATOR);
 }
 
+/* In a running guest they are vfio-user-pci to QEMU; one of qemu:commandline is another server's. */
+static void test_the_helpers_devices_are_one_container_in_qemu_too(void **state)
+{
+    g_autoptr(VfmDomain) domain = plan_domain(8 * VFM_GIB, 0);
+    g_autoptr(VfmPlan) plan = NULL, foreign = NULL;
+
+    vfm_domain_add_assigned(domain, VFM_ASSIGNED_USER, VFM_VIA_HOSTDEV);
+    vfm_domain_add_assigned(domain, VFM_ASSIGNED_USER, VFM_VIA_HOSTDEV);
+    plan_hostdev(domain, "0000:43:00.0"); /* as device_add has it */
+    vfm_domain_add_assigned(domain, VFM_ASSIGNED_USER, VFM_VIA_COMMANDLINE);
+    domain->policy.present = true;
+    domain->policy.owner = VFM_OWNER_HELPER;
+    plan = vfm_plan_new(domain, NULL);
+    assert_int_equal(plan->containers->len, 2);
+    assert_int_equal(container(plan, 0)->assigned->len, 3);
+    assert_true(container(plan, 0)->pins && !container(plan, 0)->on_demand);
+    assert_false(container(plan, 1)->pins);
+    assert_true(plan->memlock_required >= 8 * VFM_GIB && plan->memlock_required < 9 * VFM_GIB);
+    assert_true(plan->memlock_set && plan->memlock_limit.value == 9 * VFM_GIB);
+    domain->policy.owner = VFM_OWNER_QEMU;
+    foreign = vfm_plan_new(domain, NULL);
+    assert_int_equal(foreign->containers->len, 4);
+    assert_false(container(foreign, 0)->pins);
+}
+
 /* One container for all devices can't follow a vIOMMU, whatever it is; an interrupt remapper needs no following. */
 static void test_the_helper_refuses_a_viommu(void **state)
 {
@@ -192,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_backends_do_not_mix),
         cmocka_unit_test(test_the_host_sets_the_budget),
         cmocka_unit_test(test_the_helper_speaks_vfio_user),
+        cmocka_unit_test(test_the_helpers_devices_are_one_container_in_qemu_too),
         cmocka_unit_test(test_the_helper_refuses_a_viommu),
         cmocka_unit_test(test_a_policy_without_devices_plans_for_one),
     };
