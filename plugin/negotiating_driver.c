@@ -8,6 +8,7 @@
 #include "host_read.h"
 #include "plan.h"
 #include "policy_text.h"
+#include "version_asked.h"
 #include "versions.h"
 
 /* Whether anything here can be of vfiomem's business: a guest without is never held up. An interface of some
@@ -30,6 +31,16 @@ static void record_policy(const VfmLifecycleEvent *event, const VfmDomain *domai
         return;
     text = vfm_policy_to_text(&domain->policy);
     event->record(domain->uuid, text, event->report_data);
+}
+
+/* In helper mode what is on disk is not enough: a QEMU that is too old, or no longer is, must be told from it. */
+static unsigned find_qemu_version(const VfmLifecycleEvent *event, const VfmDomain *domain)
+{
+    bool here = strcmp(event->host_root, "/") == 0;
+
+    if (here && domain->policy.owner == VFM_OWNER_HELPER && vfm_emulator_is_wrapper(domain->emulator))
+        return vfm_qemu_version_asked(domain->emulator, domain->real_emulator);
+    return vfm_qemu_version_below(event->host_root, domain->emulator);
 }
 
 /* The findings of the event's domain, or NULL with @error. Empty if it is none of our business. */
@@ -60,7 +71,7 @@ static GPtrArray *negotiate(const VfmLifecycleEvent *event, GError **error)
     if (!options.libvirt_version)
         options.libvirt_version = vfm_libvirt_version_below(event->host_root);
     if (!options.qemu_version)
-        options.qemu_version = vfm_qemu_version_below(event->host_root, domain->emulator);
+        options.qemu_version = find_qemu_version(event, domain);
     plan = vfm_plan_new(domain, &options);
     return g_steal_pointer(&plan->findings);
 }

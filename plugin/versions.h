@@ -17,6 +17,8 @@
  *            (libvirt src/qemu/qemu_capabilities.c), else dpkg's status file for
  *            the packaged /usr/bin/qemu-system-*
  *
+ * Neither notices that the QEMU behind vfiomem-qemu is another one: where that counts, version_asked.h.
+ *
  * Versions are VFM_VERSION numbers (plan.h), the same as libvirt's own.
  * Threads: no shared state.
  */

@@ -299,6 +299,18 @@ static bool read_arguments(Commandline *line, const xmlNode *commandline)
     return true;
 }
 
+static void read_environment(VfmDomain *domain, const xmlNode *commandline)
+{
+    for (const xmlNode *node = commandline->children; node; node = node->next) {
+        g_autofree char *name = is_qemu_element(node, "env") ? vfm_xml_attribute(node, "name") : NULL;
+
+        if (g_strcmp0(name, "VFIOMEM_QEMU") != 0)
+            continue;
+        g_free(domain->real_emulator);
+        domain->real_emulator = vfm_xml_attribute(node, "value");
+    }
+}
+
 bool vfm_xml_read_commandline(const VfmXmlReader *reader, const xmlNode *root, VfmDomain *domain)
 {
     g_autoptr(GHashTable) objects =
@@ -312,6 +324,8 @@ bool vfm_xml_read_commandline(const VfmXmlReader *reader, const xmlNode *root, V
         for (const xmlNode *node = root->children; node; node = node->next) {
             if (is_qemu_element(node, "commandline") && !read_arguments(&line, node))
                 return false;
+            if (is_qemu_element(node, "commandline") && round == 0)
+                read_environment(domain, node);
         }
     }
     return true;

@@ -7,6 +7,7 @@
 #include "host_json.h"
 #include "host_read.h"
 #include "module.h"
+#include "version_asked.h"
 #include "versions.h"
 
 #include <stdlib.h>
@@ -84,6 +85,7 @@ bool vfm_negotiator_init(VfmNegotiator *negotiator, const VfmHostOptions *option
         if (negotiator->host) {
             negotiator->root = g_strdup("/");
             negotiator->here = true;
+            negotiator->installed_qemus = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
             negotiator->installed_libvirt = vfm_libvirt_version_installed();
         } else {
             g_autofree char *message = g_strdup_printf("planning without this machine's topology: %s", local->message);
@@ -124,12 +126,24 @@ static unsigned installed_qemu(VfmNegotiator *negotiator, const char *emulator)
 
     if (!negotiator->here)
         return 0;
-    if (!negotiator->installed_qemus)
-        negotiator->installed_qemus = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     if (g_hash_table_lookup_extended(negotiator->installed_qemus, key, NULL, &known))
         return GPOINTER_TO_UINT(known);
     known = GUINT_TO_POINTER(vfm_qemu_version_installed(emulator));
     g_hash_table_insert(negotiator->installed_qemus, g_strdup(key), known);
+    return GPOINTER_TO_UINT(known);
+}
+
+/* The same of a guest in helper mode, by asking: version_asked.h says why. */
+static unsigned asked_qemu(VfmNegotiator *negotiator, const VfmDomain *domain)
+{
+    g_autofree char *key =
+        g_strdup_printf("asked %s %s", domain->emulator, domain->real_emulator ? domain->real_emulator : "");
+    gpointer known;
+
+    if (g_hash_table_lookup_extended(negotiator->installed_qemus, key, NULL, &known))
+        return GPOINTER_TO_UINT(known);
+    known = GUINT_TO_POINTER(vfm_qemu_version_asked(domain->emulator, domain->real_emulator));
+    g_hash_table_insert(negotiator->installed_qemus, g_steal_pointer(&key), known);
     return GPOINTER_TO_UINT(known);
 }
 
@@ -144,6 +158,8 @@ static unsigned qemu_version(VfmNegotiator *negotiator, const VfmInputText *text
 {
     if (negotiator->qemu_version)
         return negotiator->qemu_version;
+    if (negotiator->here && domain->policy.owner == VFM_OWNER_HELPER && vfm_emulator_is_wrapper(domain->emulator))
+        return asked_qemu(negotiator, domain);
     return text->qemu_version ? text->qemu_version : installed_qemu(negotiator, domain->emulator);
 }
 

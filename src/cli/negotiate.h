@@ -6,7 +6,8 @@
  * domain's devices are added when they are first met. Where nothing is said, the host
  * is this machine; of a domain from a remote libvirt it is unknown.
  * Precedence of versions: option, then the daemon the domain came from, then
- * what is installed here if the host is this machine, then unknown.
+ * what is installed here if the host is this machine, then unknown. In helper
+ * mode on this machine vfiomem-qemu is asked (version_asked.h): what it says comes right behind the option.
  */
 #pragma once
 

@@ -76,6 +76,7 @@ void vfm_domain_free(VfmDomain *domain)
     g_free(domain->arch_name);
     g_free(domain->machine_name);
     g_free(domain->emulator);
+    g_free(domain->real_emulator);
     g_free(domain->cpu_mode);
     g_free(domain->cpu_model);
     g_free(domain->launch_security);

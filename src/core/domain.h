@@ -198,6 +198,7 @@ typedef struct {
     VfmMachine machine;
     char *machine_name; /* "pc-q35-7.2", as written; NULL if absent */
     char *emulator;
+    char *real_emulator; /* VFIOMEM_QEMU of <qemu:env>: what vfiomem-qemu becomes; NULL if it finds that itself */
     unsigned emulator_line;
 
     uint64_t memory; /* <memory>: total as written; see boot */

@@ -137,6 +137,26 @@ for needed in "owner='helper'" "required='yes'" "owner='qemu'"; do
 done
 versions=$old_versions
 
+# --- the version that counts in helper mode is that behind vfiomem-qemu now, which is asked where it is root's
+if [ "$(id -u)" = 0 ]; then
+    policy "<vfiomem:mapping owner='helper'/>" | sed "s,/usr/bin/vfiomem-qemu,$work/vfiomem-qemu,; /<hostdev/s,<hostdev.*</hostdev>,," > "$work/asked.xml"
+    for version in 7.2.22 11.1.0; do
+        printf '#!/bin/sh\necho "QEMU emulator version %s (Debian)"\n' $version > "$work/vfiomem-qemu"
+        chmod 755 "$work/vfiomem-qemu"
+        status=0
+        "$hook" --driver "$driver" --log "$work/log" --libvirt-version 12.8.0 guest prepare begin - \
+            < "$work/asked.xml" > "$work/out" 2> "$work/err" || status=$?
+        case $version in
+        7.*)
+            [ "$status" = 1 ] || fail "helper mode beside QEMU $version: $status"
+            grep -q '^vfiomem: .* needs vfio-user-pci of QEMU 10.1; this is 7.2; use QEMU 10.1 or newer, or owner=.qemu' \
+                "$work/err" || { fail "helper mode beside QEMU $version: not the reason"; cat "$work/err"; }
+            ;;
+        *) [ "$status" = 0 ] || { fail "helper mode beside QEMU $version: $status"; cat "$work/err"; } ;;
+        esac
+    done
+fi
+
 # --- unusable input: refused only if there may be a device or a policy in it
 for file in "$domains"/bad/* "$work/noise"; do
     [ -f "$file" ] || continue

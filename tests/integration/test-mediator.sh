@@ -68,4 +68,28 @@ check "one without an emulator is defined" define /run/lost.xml
 check "and does not start" not virsh start lost
 check "its log says why as well" wait_for 10 says '/nowhere/qemu' guest_log lost
 check "and leaves nothing behind" wait_for 5 no_helper
+
+# A QEMU that is too old for helper mode: nobody lets it start, and everybody names it.
+version=$(qemu-system-x86_64 -version | sed -n 's/^QEMU emulator version \([0-9]*\.[0-9]*\).*/\1/p')
+case $version in
+[1-9].* | 10.0)
+    DOMAIN_TAIL="<qemu:commandline><qemu:env name='VFIOMEM_POLICY' value='owner=helper'/></qemu:commandline>"
+    domain old > /run/old.xml
+    check "a domain in helper mode is defined" define /run/old.xml
+    check "and does not start" not virsh start old
+    check "its log names QEMU's version" \
+        wait_for 10 says "needs QEMU 10.1 or newer, and /usr/bin/qemu-system-x86_64 is $version: install" guest_log old
+    check "and leaves nothing behind" wait_for 5 no_helper
+    cp "$emulator" /run/vfiomem-qemu # root's, whoever built it
+    DOMAIN_EMULATOR=/run/vfiomem-qemu DOMAIN_TAIL=""
+    domain old "<metadata><vfiomem:policy xmlns:vfiomem='urn:vfiomem:domain:1'><vfiomem:mapping owner='helper'/></vfiomem:policy></metadata>
+        <memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>" > /run/old.xml
+    check "the hook names it, too" \
+        fails_with "^vfiomem: .* needs vfio-user-pci of QEMU 10.1; this is $version; .*\[helper-qemu-version\]" \
+        sh -c '"$VFIOMEM_BUILD/plugin/vfiomem-hook" old prepare begin - < /run/old.xml'
+    check "and so does the check" fails_with "this is $version \[helper-qemu-version\]" \
+        "$VFIOMEM_BUILD/src/cli/vfiomem" check /run/old.xml
+    ;;
+*) echo "QEMU $version is new enough for helper mode: its refusal is not tried" ;;
+esac
 finish

@@ -197,6 +197,38 @@ says out '^  now +64517  \[#+\.\] +98 % of 65535' && says out '^Locked memory' &
 run 1 plan "${fixed[@]}" --map "$bad" && says out '0x000100000000  0x00207fffffff +126 GiB  device memory'
 run 0 plan "${fixed[@]}" "$good"
 
+# --- the version behind vfiomem-qemu, which it is asked for in helper mode: only programs of root's are
+if [ "$(id -u)" = 0 ]; then
+    sed "s,/usr/bin/vfiomem-qemu,$work/vfiomem-qemu," "$data/domains/policy-helper-old-qemu.xml" >asked.xml
+    sed "s,owner='helper',owner='qemu'," asked.xml >unasked.xml
+    sed "s,</domain>,<q:commandline xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'><q:env name='VFIOMEM_QEMU' value='$work/qemu-new'/></q:commandline>&," asked.xml >named.xml
+    for version in 7.2.22 10.0.8 11.1.0; do
+        printf '#!/bin/sh\necho asked\necho "QEMU emulator version %s (Debian)"\n' $version >vfiomem-qemu
+        cp vfiomem-qemu qemu-new && chmod 755 vfiomem-qemu qemu-new
+        "$vfiomem" check asked.xml >out 2>err
+        what="vfiomem check beside QEMU $version"
+        case $version in
+        11.*) lacks out 'helper-qemu-version' ;;
+        *) says out "which needs vfio-user-pci of QEMU 10.1; this is ${version%.*} \[helper-qemu-version\]" ;;
+        esac
+    done
+    run 1 check --qemu-version=7.2.22 asked.xml && says out 'this is 7.2 '
+    rm vfiomem-qemu
+    "$vfiomem" check asked.xml >out 2>err
+    what="vfiomem check without vfiomem-qemu" && says out 'version is not known here'
+    "$vfiomem" check named.xml >out 2>err
+    what="vfiomem check with VFIOMEM_QEMU" && lacks out 'helper-qemu-version'
+    printf '#!/bin/sh\ntouch %s/was-asked\n' "$work" >vfiomem-qemu && chmod 755 vfiomem-qemu && chmod 777 .
+    "$vfiomem" check unasked.xml >out 2>err
+    "$vfiomem" check --no-host asked.xml >out 2>err
+    what="nothing is started for other guests" checks=$((checks + 1))
+    [ ! -e was-asked ] || { echo "cli: $what: vfiomem-qemu was"; failed=1; }
+    "$vfiomem" check asked.xml >out 2>err
+    what="the test can see that" checks=$((checks + 1))
+    [ -e was-asked ] || { echo "cli: $what: vfiomem-qemu was not started"; failed=1; }
+    chmod 700 .
+fi
+
 # --- apply
 run 0 apply "${fixed[@]}" "$bad" && says out "<block unit='MiB'>4</block>" && says err 'block of virtio-mem 0: 2 MiB -> 4 MiB'
 says err 'because: .*\[mapping-budget-exceeded\]'

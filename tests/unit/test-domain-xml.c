@@ -392,7 +392,7 @@ static void test_commandline_devices_in_both_forms(void **state)
         "<q:arg value='virtio-mem-pci,memdev=m0,node=0,block-size=4M,requested-size=1G,memaddr=0x200000000'/>"
         "<q:arg value='-device'/><q:arg value='intel-iommu,caching-mode=on,aw-bits=48,intremap=auto'/>"
         "<q:arg value='-device'/><q:arg value='virtio-balloon-pci,free-page-reporting=on'/>"
-        "<q:env name='A' value='-device'/></q:commandline><q:commandline>"
+        "<q:env name='A' value='-device'/><q:env name='VFIOMEM_QEMU' value='/opt/qemu'/></q:commandline><q:commandline>"
         "<q:arg value='-object'/><q:arg value='memory-backend-memfd,id=m0,size=8G,share=on'/>"
         "<q:arg value='-set'/><q:arg value='device.g0.x-balloon-allowed=off'/></q:commandline></domain>";
     static const struct {
@@ -425,6 +425,7 @@ static void test_commandline_devices_in_both_forms(void **state)
     assert_int_equal(assigned(domain, 1)->balloon_allowed, VFM_OFF);
     assert_int_equal(domain->memory_devices->len, 1);
     assert_true(vmem->from_commandline);
+    assert_string_equal(domain->real_emulator, "/opt/qemu");
     assert_int_equal(vmem->model, VFM_MEM_VIRTIO_MEM);
     assert_int_equal(vmem->size, 8 * GIB);
     assert_int_equal(vmem->block.value, 4 * MIB);

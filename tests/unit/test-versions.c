@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "plan.h"
+#include "version_asked.h"
 #include "versions.h"
 
 static int make_root(void **state)
@@ -143,12 +144,83 @@ static void test_text(void **state)
         assert_int_equal(vfm_version_parse(odd[i]), 0);
 }
 
+/* A program that says it is QEMU, and is taken to be one if it runs as nobody. */
+static char *put_program(const char *root, const char *name, mode_t mode, const char *says)
+{
+    g_autofree char *text = g_strdup_printf("#!/bin/sh\n[ \"$1\" = -version ] && [ -z \"$VFIOMEM_POLICY\" ] && "
+                                            "[ $(id -u) = 65534 ] && [ $(id -g) = 65534 ] && echo '%s'\n",
+                                            says);
+    char *file = g_build_filename(root, name, NULL);
+
+    put(root, name, text);
+    assert_int_equal(chmod(file, mode), 0);
+    return file;
+}
+
+static void test_emulators_are_asked(void **state)
+{
+    static const char old[] = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)";
+    static const struct {
+        const char *name, *says;
+        mode_t mode;
+        unsigned version;
+    } programs[] = {
+        {"vfiomem-qemu", old, 0755, VFM_VERSION(7, 2, 22)},
+        {"vfiomem-qemu-kvm", "QEMU emulator version 11.1.0", 0555, VFM_VERSION(11, 1, 0)},
+        {"vfiomem-qemu-9", "QEMU emulator version 9.0", 0755, VFM_VERSION(9, 0, 0)},
+        {"vfiomem-qemu-odd", "QEMU emulator version soon", 0755, 0},
+        {"vfiomem-qemu-silent", "", 0755, 0},
+        {"vfiomem-qemu-group", old, 0775, 0},
+        {"vfiomem-qemu-all", old, 0757, 0},
+        {"vfiomem-qemu-idle", old, 0644, 0},
+        {"qemu-system-x86_64", old, 0755, 0},
+        {"reboot", old, 0755, 0},
+    };
+    const char *root = *state;
+    g_autofree char *foreign = NULL, *disguise = g_build_filename(root, "vfiomem-qemu-link", NULL);
+    g_autofree char *real = g_build_filename(root, "qemu-system-x86_64", NULL);
+
+    if (geteuid() != 0)
+        skip(); /* nothing that others own is started */
+    g_setenv("VFIOMEM_POLICY", "owner=helper", TRUE);
+    for (size_t i = 0; i < G_N_ELEMENTS(programs); i++) {
+        g_autofree char *file = put_program(root, programs[i].name, programs[i].mode, programs[i].says);
+
+        if (vfm_qemu_version_asked(file, NULL) != programs[i].version)
+            fail_msg("%s: %u", programs[i].name, vfm_qemu_version_asked(file, NULL));
+    }
+    g_unsetenv("VFIOMEM_POLICY");
+    put_link(root, "vfiomem-qemu-link", "vfiomem-qemu-kvm");
+    assert_int_equal(vfm_qemu_version_asked(disguise, NULL), VFM_VERSION(11, 1, 0));
+    assert_int_equal(vfm_qemu_version_asked(disguise, real), VFM_VERSION(7, 2, 22));
+    put_link(root, "vfiomem-qemu-link", "reboot");
+    assert_int_equal(vfm_qemu_version_asked(disguise, NULL), 0);
+    assert_int_equal(vfm_qemu_version_asked(real, disguise), 0);
+    foreign = put_program(root, "vfiomem-qemu-foreign", 0755, old);
+    assert_int_equal(chown(foreign, 1000, 1000), 0);
+    assert_int_equal(vfm_qemu_version_asked(foreign, NULL), 0);
+    assert_int_equal(vfm_qemu_version_asked("/nowhere/vfiomem-qemu", NULL), 0);
+    assert_int_equal(vfm_qemu_version_asked("vfiomem-qemu", NULL), 0);
+    assert_int_equal(vfm_qemu_version_asked(NULL, NULL), 0);
+}
+
+static void test_wrappers_are_known_by_name(void **state)
+{
+    assert_true(vfm_emulator_is_wrapper("/usr/bin/vfiomem-qemu"));
+    assert_true(vfm_emulator_is_wrapper("/opt/vfiomem-qemu-system-aarch64"));
+    assert_false(vfm_emulator_is_wrapper("/usr/bin/qemu-system-x86_64"));
+    assert_false(vfm_emulator_is_wrapper("/opt/vfiomem-qemu/qemu"));
+    assert_false(vfm_emulator_is_wrapper(NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_libvirt, make_root, drop_root),
         cmocka_unit_test_setup_teardown(test_qemu_from_cache, make_root, drop_root),
         cmocka_unit_test_setup_teardown(test_qemu_from_dpkg, make_root, drop_root),
+        cmocka_unit_test_setup_teardown(test_emulators_are_asked, make_root, drop_root),
+        cmocka_unit_test(test_wrappers_are_known_by_name),
         cmocka_unit_test(test_text),
     };
 
