@@ -13,7 +13,7 @@
 #include "negotiation.h"
 
 #define TYPE1_DEFAULT_LIMIT 65535 /* vfio_iommu_type1's dma_entry_limit */
-#define VFIO_USER_MAX_MAPS 65535  /* what QEMU accepts as max_dma_maps; only lower is possible */
+#define VFIO_USER_MAX_MAPS 65535  /* QEMU's max_dma_maps; a server can only lower it, or say that it has no limit */
 #define KVM_MEMSLOTS 32764        /* x86: 32767 less three internal ones */
 #define OTHER_MEMSLOTS 512        /* QEMU without KVM */
 #define HEADROOM_HOTPLUG 64       /* kept free unless the policy says otherwise */
@@ -64,15 +64,25 @@ static bool libvirt_knows_iommufd(const VfmPlanOptions *options)
     return !options->libvirt_version || options->libvirt_version >= VFM_VERSION(12, 1, 0);
 }
 
-bool vfm_assigned_uses_iommufd(const VfmNegotiation *n, const VfmAssigned *assigned)
+/*
+ * What the helper opens, as src/helper/device_context.c does: where it may choose, type1, because libvirt gives a guest
+ * /dev/vfio/vfio and the group, but not /dev/iommu and the cdev. iommufd is left for hosts that have no container:
+ * there VFIO is loaded with cdevs, and neither type1 nor the compatibility layer is there (host_read.c).
+ */
+static bool helper_uses_iommufd(const VfmNegotiation *n)
 {
     const VfmPolicy *policy = &n->domain->policy;
+    const VfmHost *host = n->host;
 
-    if (vfm_assigned_is_helpers(n, assigned)) {
-        if (policy->backend == VFM_BACKEND_AUTO)
-            return n->host && n->host->iommufd == VFM_ON;
+    if (policy->backend != VFM_BACKEND_AUTO)
         return policy->backend == VFM_BACKEND_IOMMUFD;
-    }
+    return host && host->iommufd == VFM_ON && host->vfio_compat == VFM_ABSENT && !host->dma_entry_limit.set;
+}
+
+bool vfm_assigned_uses_iommufd(const VfmNegotiation *n, const VfmAssigned *assigned)
+{
+    if (vfm_assigned_is_helpers(n, assigned))
+        return helper_uses_iommufd(n);
     if (assigned->kind != VFM_ASSIGNED_PCI && assigned->kind != VFM_ASSIGNED_MDEV)
         return false;
     if (assigned->via == VFM_VIA_COMMANDLINE)
@@ -187,6 +197,13 @@ static VfmMaybe smaller(VfmMaybe a, VfmMaybe b)
     return a.value <= b.value ? a : b;
 }
 
+/* What the helper tells QEMU as max_dma_maps of a container that holds @budget, by which QEMU's own check goes; with no
+ * limit it says 0, and QEMU does not check. */
+static VfmMaybe offered(VfmMaybe budget)
+{
+    return budget.set ? smaller(budget, VFM_SOME(VFIO_USER_MAX_MAPS)) : VFM_NONE;
+}
+
 /* The context whose limit decides: the tightest of VFIO's. */
 static void negotiate_budget(VfmNegotiation *n)
 {
@@ -196,8 +213,8 @@ static void negotiate_budget(VfmNegotiation *n)
 
     for (guint i = 0; i < plan->containers->len; i++) {
         VfmPlanContainer *container = g_ptr_array_index(plan->containers, i);
-        unsigned first = g_array_index(container->assigned, unsigned, 0);
-        bool foreign = is_foreign(n, g_ptr_array_index(n->domain->assigned, first)), user = helper || foreign;
+        unsigned index = g_array_index(container->assigned, unsigned, 0);
+        const VfmAssigned *first = g_ptr_array_index(n->domain->assigned, index);
         VfmMaybe limit;
 
         if (container->kind == VFM_ASSIGNED_VDPA || container->kind == VFM_ASSIGNED_NVME)
@@ -205,23 +222,21 @@ static void negotiate_budget(VfmNegotiation *n)
         if (!vfio || container->backend == VFM_BACKEND_TYPE1)
             plan->backend = container->backend;
         vfio = true;
-        limit = foreign ? VFM_NONE : kernel_limit(n, container->backend);
-        if (user)
-            limit = smaller(limit, VFM_SOME(VFIO_USER_MAX_MAPS));
-        plan->qemu_limit = smaller(plan->qemu_limit, limit);
+        limit = is_foreign(n, first) ? VFM_SOME(VFIO_USER_MAX_MAPS) : kernel_limit(n, container->backend);
         container->budget = smaller(limit, policy->budget_mappings);
         plan->budget = smaller(plan->budget, container->budget);
+        plan->qemu_limit =
+            smaller(plan->qemu_limit, vfm_assigned_is_helpers(n, first) ? offered(container->budget) : limit);
     }
     if (!vfio && policy->present) {
         /* Nothing yet, but a device is expected: plan for it. */
-        bool iommufd = policy->backend == VFM_BACKEND_IOMMUFD ||
-                       (helper && policy->backend == VFM_BACKEND_AUTO && n->host && n->host->iommufd == VFM_ON);
+        bool iommufd = helper ? helper_uses_iommufd(n) : policy->backend == VFM_BACKEND_IOMMUFD;
+        VfmMaybe limit;
 
         plan->backend = iommufd ? VFM_BACKEND_IOMMUFD : VFM_BACKEND_TYPE1;
-        plan->qemu_limit = kernel_limit(n, plan->backend);
-        if (helper)
-            plan->qemu_limit = smaller(plan->qemu_limit, VFM_SOME(VFIO_USER_MAX_MAPS));
-        plan->budget = smaller(plan->qemu_limit, policy->budget_mappings);
+        limit = kernel_limit(n, plan->backend);
+        plan->budget = smaller(limit, policy->budget_mappings);
+        plan->qemu_limit = helper ? offered(plan->budget) : limit;
     }
     n->budgeted = vfio || policy->present;
 }

@@ -80,8 +80,31 @@ static const char *limit_name(const VfmNegotiation *n)
     if (policy->budget_mappings.set && n->plan->budget.set && n->plan->budget.value == policy->budget_mappings.value)
         return "the policy's budget";
     if (policy->owner == VFM_OWNER_HELPER)
-        return "a vfio-user container";
+        return "the helper's type1 container (dma_entry_limit)";
     return "a type1 container (dma_entry_limit)";
+}
+
+/* The same of what QEMU's own check goes by: over vfio-user it can't hear of more. */
+static const char *qemu_limit_name(const VfmNegotiation *n)
+{
+    const VfmPlan *plan = n->plan;
+
+    return plan->budget.set && plan->budget.value == plan->qemu_limit.value ? limit_name(n)
+           : n->domain->policy.owner == VFM_OWNER_HELPER                    ? "a vfio-user container"
+                                                                            : "a type1 container (dma_entry_limit)";
+}
+
+/* How to have more than the smallest blocks there can be. */
+static char *more_room(const VfmNegotiation *n)
+{
+    const VfmPlan *plan = n->plan;
+    const VfmMaybe *policy = &n->domain->policy.budget_mappings;
+
+    if (policy->set && plan->budget.set && policy->value == plan->budget.value)
+        return g_strdup("raise mappings of <vfiomem:budget>");
+    return g_strdup_printf("raise dma_entry_limit of vfio_iommu_type1, or %s, which has no limit",
+                           n->domain->policy.owner == VFM_OWNER_HELPER ? "set backend='iommufd' in <vfiomem:mapping>"
+                                                                       : "assign through iommufd");
 }
 
 /* What QEMU does about its own check, by version: warns up to 10.1, refuses or aborts from 10.2 on. */
@@ -99,11 +122,11 @@ static void unreachable(VfmNegotiation *n)
 {
     const VfmPlan *plan = n->plan;
     unsigned index = worst(n);
-    g_autofree char *what = subject(n, index);
+    g_autofree char *what = subject(n, index), *more = more_room(n);
 
     vfm_note(n, VFM_FINDING_BUDGET_UNREACHABLE, block_line(n, index),
-             g_strdup("make the virtio-mem devices smaller or their sizes multiples of a larger power of two, raise "
-                      "dma_entry_limit of vfio_iommu_type1, or assign through iommufd, which has no limit"),
+             g_strdup_printf(
+                 "make the virtio-mem devices smaller or their sizes multiples of a larger power of two, %s", more),
              "%s: even the largest legal blocks are %" G_GUINT64_FORMAT " mappings, and %" G_GUINT64_FORMAT
              " fit %s of %" G_GUINT64_FORMAT " beside boot memory, memory slots and headroom",
              what, n->least_blocks, plan->capacity.value, limit_name(n),
@@ -127,7 +150,7 @@ static void exceeded(VfmNegotiation *n, uint64_t blocks, unsigned devices)
                  "%s: QEMU counts %" G_GUINT64_FORMAT " blocks + %" G_GUINT64_FORMAT " memory slots of %s - %u = "
                  "%" G_GUINT64_FORMAT " mappings, %s holds %" G_GUINT64_FORMAT "; %s",
                  what, blocks, plan->memslots, n->domain->accel == VFM_ACCEL_KVM ? "KVM" : "QEMU without KVM", devices,
-                 counted, limit_name(n), plan->qemu_limit.value, qemu_reaction(n->options->qemu_version));
+                 counted, qemu_limit_name(n), plan->qemu_limit.value, qemu_reaction(n->options->qemu_version));
     else
         vfm_note_as(n, n->domain->policy.budget_headroom.set ? VFM_ERROR : VFM_WARNING, VFM_FINDING_BUDGET_HEADROOM,
                     line, block_fix(n),

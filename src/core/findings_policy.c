@@ -169,13 +169,14 @@ static void find_budget_policy(VfmNegotiation *n)
     const VfmPolicy *policy = &n->domain->policy;
     const VfmPlan *plan = n->plan;
 
-    if (policy->budget_mappings.set && plan->qemu_limit.set && policy->budget_mappings.value > plan->qemu_limit.value)
+    /* The lower of the two is what the plan has. */
+    if (policy->budget_mappings.set && plan->budget.set && policy->budget_mappings.value > plan->budget.value)
         vfm_note(n, VFM_FINDING_POLICY_BUDGET, line_of(policy->budget_line, policy),
                  g_strdup_printf("say %" G_GUINT64_FORMAT " or less, or raise dma_entry_limit of vfio_iommu_type1",
-                                 plan->qemu_limit.value),
+                                 plan->budget.value),
                  "the policy's budget of %" G_GUINT64_FORMAT " mappings is more than the %" G_GUINT64_FORMAT
                  " there are, and is not used",
-                 policy->budget_mappings.value, plan->qemu_limit.value);
+                 policy->budget_mappings.value, plan->budget.value);
     if (policy->budget_headroom.set && plan->budget.set && policy->budget_headroom.value >= plan->budget.value)
         vfm_note_as(n, VFM_ERROR, VFM_FINDING_POLICY_BUDGET, line_of(policy->budget_line, policy),
                     g_strdup("lower headroom"),

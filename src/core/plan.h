@@ -82,7 +82,7 @@ typedef struct {
     GPtrArray *memory;     /* of VfmPlanMemory*, same order as the domain's */
     GPtrArray *containers; /* of VfmPlanContainer*; empty if nothing is assigned */
     VfmBackendKind backend;
-    VfmMaybe budget;         /* per container */
+    VfmMaybe budget;         /* per container; not set: no limit */
     uint64_t headroom;       /* mappings kept free */
     uint64_t memslots;       /* the accelerator's, of QEMU's own check */
     uint64_t other_mappings; /* per container, of what has no blocks: boot RAM, ROM, DIMMs */

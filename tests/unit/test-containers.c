@@ -99,12 +99,69 @@ static void test_the_helper_speaks_vfio_user(void **state)
     domain->policy.owner = VFM_OWNER_HELPER;
     plan = vfm_plan_new(domain, &options);
     assert_int_equal(plan->backend, VFM_BACKEND_IOMMUFD);
-    assert_int_equal(plan->budget.value, 65535); /* max_dma_maps, whatever the kernel holds */
     edits = vfm_plan_edits(plan, domain, &options);
     assert_int_equal(edits->len, 2);
     assert_int_equal(((VfmEdit *)edits->pdata[0])->kind, VFM_EDIT_MEMFD_SHARED);
     assert_int_equal(((VfmEdit *)edits->pdata[1])->kind, VFM_EDIT_EMULATOR);
     assert_string_equal(((VfmEdit *)edits->pdata[1])->text, VFM_DEFAULT_EMULATOR);
+}
+
+/* What is planned is what the helper does: it takes type1 where there is a container, and tells QEMU its budget. */
+static void test_the_plan_has_the_helpers_backend_and_budget(void **state)
+{
+    static const struct {
+        VfmBackendKind wanted;
+        VfmMaybe entry_limit;
+        VfmSwitch iommufd, compat;
+        VfmMaybe policy;
+        VfmBackendKind backend;
+        VfmMaybe budget, offered;
+    } cases[] = {
+        /* nothing known of the host */
+        {VFM_BACKEND_AUTO, {0}, VFM_ABSENT, VFM_ABSENT, {0}, VFM_BACKEND_TYPE1, {true, 65535}, {true, 65535}},
+        {VFM_BACKEND_AUTO, {true, 3000}, VFM_ON, VFM_OFF, {0}, VFM_BACKEND_TYPE1, {true, 3000}, {true, 3000}},
+        {VFM_BACKEND_TYPE1, {true, 3000}, VFM_ON, VFM_OFF, {0}, VFM_BACKEND_TYPE1, {true, 3000}, {true, 3000}},
+        /* VFIO has a container, but its limit is not known */
+        {VFM_BACKEND_AUTO, {0}, VFM_ON, VFM_OFF, {0}, VFM_BACKEND_TYPE1, {true, 65535}, {true, 65535}},
+        /* iommufd's compatibility layer: type1's calls without its limit */
+        {VFM_BACKEND_AUTO, {0}, VFM_ON, VFM_ON, {0}, VFM_BACKEND_TYPE1, {0}, {0}},
+        /* a kernel without containers */
+        {VFM_BACKEND_AUTO, {0}, VFM_ON, VFM_ABSENT, {0}, VFM_BACKEND_IOMMUFD, {0}, {0}},
+        {VFM_BACKEND_IOMMUFD, {true, 3000}, VFM_ON, VFM_OFF, {0}, VFM_BACKEND_IOMMUFD, {0}, {0}},
+        /* the policy's budget is the helper's own, and it tells QEMU of no more than that */
+        {VFM_BACKEND_IOMMUFD, {0}, VFM_ON, VFM_OFF, {true, 4000}, VFM_BACKEND_IOMMUFD, {true, 4000}, {true, 4000}},
+        {VFM_BACKEND_IOMMUFD, {0}, VFM_ON, VFM_OFF, {true, 100000}, VFM_BACKEND_IOMMUFD, {true, 100000}, {true, 65535}},
+        {VFM_BACKEND_TYPE1, {true, 90000}, VFM_ON, VFM_OFF, {0}, VFM_BACKEND_TYPE1, {true, 90000}, {true, 65535}},
+        {VFM_BACKEND_TYPE1, {0}, VFM_ON, VFM_OFF, {true, 90000}, VFM_BACKEND_TYPE1, {true, 65535}, {true, 65535}},
+    };
+
+    /* With devices, with those of a running guest, and before the first. */
+    for (size_t i = 0; i < G_N_ELEMENTS(cases) * 3; i++) {
+        size_t c = i / 3;
+        g_autoptr(VfmDomain) domain = plan_domain(8 * VFM_GIB, 0);
+        g_autoptr(VfmHost) host = vfm_host_new();
+        VfmPlanOptions options = {.host = host};
+        g_autoptr(VfmPlan) plan = NULL;
+
+        if (i % 3 < 2)
+            vfm_domain_add_assigned(domain, i % 3 ? VFM_ASSIGNED_USER : VFM_ASSIGNED_PCI, VFM_VIA_HOSTDEV);
+        host->dma_entry_limit = cases[c].entry_limit;
+        host->iommufd = cases[c].iommufd;
+        host->vfio_compat = cases[c].compat;
+        domain->policy.present = true;
+        domain->policy.owner = VFM_OWNER_HELPER;
+        domain->policy.backend = cases[c].wanted;
+        domain->policy.budget_mappings = cases[c].policy;
+        plan = vfm_plan_new(domain, &options);
+        if (plan->backend != cases[c].backend || plan->budget.set != cases[c].budget.set ||
+            plan->budget.value != cases[c].budget.value || plan->qemu_limit.set != cases[c].offered.set ||
+            plan->qemu_limit.value != cases[c].offered.value)
+            fail_msg("case %zu, devices %zu: %s, budget %" G_GUINT64_FORMAT ", offered %" G_GUINT64_FORMAT, c, i % 3,
+                     vfm_backend_kind_name(plan->backend), plan->budget.value, plan->qemu_limit.value);
+        /* A budget above the kernel's is not used, and only that is told. */
+        assert_true(!plan_finding(plan, "policy-budget") ==
+                    !(cases[c].policy.set && cases[c].policy.value > cases[c].budget.value));
+    }
 }
 
 /* In a running guest they are vfio-user-pci to QEMU; one of qemu:commandline is another server's. */
@@ -217,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_backends_do_not_mix),
         cmocka_unit_test(test_the_host_sets_the_budget),
         cmocka_unit_test(test_the_helper_speaks_vfio_user),
+        cmocka_unit_test(test_the_plan_has_the_helpers_backend_and_budget),
         cmocka_unit_test(test_the_helpers_devices_are_one_container_in_qemu_too),
         cmocka_unit_test(test_the_helper_refuses_a_viommu),
         cmocka_unit_test(test_a_policy_without_devices_plans_for_one),
