@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 /* Holds the queue's bound and the message that goes beyond it. */
-#define RING_SIZE (16u << 20)
+#define RING_SIZE (32u << 20)
+static_assert(RING_SIZE >= VFM_VFU_MAX_QUEUE_BYTES + VFM_VFU_MAX_MESSAGE, "the ring's bounds");
 /* Descriptors that may wait before no further message is taken; the ring has room for that message's. */
 #define FDS_WAITING_MAX 4096u
 #define FD_RING_SIZE 8192u
@@ -503,13 +504,16 @@ static void apply_send(VfmVfuJournal *journal, size_t bytes)
 {
     VfmVfuState *next = begin(journal);
     int fds[VFM_VFU_MAX_FDS];
+    bool whole = next->reply_sent + bytes == next->reply_length, large = next->reply_length > KEPT_BYTES;
     unsigned n_fds = 0;
 
     next->sent += bytes;
     next->reply_sent += bytes;
-    if (next->reply_sent == next->reply_length)
+    if (whole)
         n_fds = retire(journal, next, fds);
     commit_and_close(journal, fds, n_fds);
+    if (whole && large)
+        madvise(journal->reply, whole_pages(VFM_VFU_MAX_MESSAGE), MADV_REMOVE);
 }
 
 void vfm_vfu_journal_sent(VfmVfuJournal *journal, int status)

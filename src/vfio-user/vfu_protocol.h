@@ -87,10 +87,15 @@ static_assert(sizeof(VfmVfuWriteOne) == 24, "wire format");
 /* Bounds of ours. A peer that goes beyond one is answered E2BIG or cut off; none can make us
  * allocate more than a message, or hold more descriptors than these. */
 enum {
-    VFM_VFU_MAX_FDS = 16,                  /* in one message; QEMU sends at most what we say, and 16 is its own bound */
-    VFM_VFU_MAX_TRANSFER = 1048576,        /* bytes of one region access */
-    VFM_VFU_MAX_MESSAGE = 1048576 + 4096,  /* of one message */
-    VFM_VFU_MAX_VERSION = 4096,            /* of the version's JSON, so that nesting can't exhaust the stack */
-    VFM_VFU_MAX_QUEUE_MESSAGES = 4096,     /* read and not yet carried out, per connection */
-    VFM_VFU_MAX_QUEUE_BYTES = 8 * 1048576, /* likewise */
+    /* In one message; QEMU sends at most what we say, and 16 is its own bound. */
+    VFM_VFU_MAX_FDS = 16,
+    /* Bytes of one region access. QEMU reads an option ROM in one access, none that is larger than this
+     * (hw/vfio-user/device.c), and PCI bounds ROMs so. */
+    VFM_VFU_MAX_TRANSFER = 16 * 1048576,
+    VFM_VFU_MAX_MESSAGE = VFM_VFU_MAX_TRANSFER + 4096,
+    /* Of the version's JSON, so that nesting can't exhaust the stack. */
+    VFM_VFU_MAX_VERSION = 4096,
+    /* Read and not yet carried out, per connection. */
+    VFM_VFU_MAX_QUEUE_MESSAGES = 4096,
+    VFM_VFU_MAX_QUEUE_BYTES = 8 * 1048576,
 };

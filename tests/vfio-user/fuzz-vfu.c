@@ -65,6 +65,7 @@ static bool next(const uint8_t **data, size_t *size, int memory, VfmVfuMessage *
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const VfmVfuOffer offer = {.max_dma_maps = 64, .page_sizes = 4096};
+    static uint8_t room[VFM_VFU_MAX_MESSAGE];
     const VfmRecordOptions options = {.max_mappings = VFM_SOME(64)};
     VfmContainerDevice device = {.name = "fuzzed", .fd = -1};
     VfmBackend *backend = vfm_backend_record_new(&options);
@@ -72,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     VfmGuestDma *dma = vfm_guest_dma_new(container, NULL);
     Fuzzed fuzzed = {.fake = fake_vfu_device_new()};
     VfmVfuTarget target = {0};
-    VfmVfuReply reply = {.bytes = g_malloc(VFM_VFU_MAX_MESSAGE)};
+    VfmVfuReply reply = {.bytes = room};
     VfmVfuMessage message = {0};
     int memory = memfd_create("fuzzed", MFD_CLOEXEC);
 
@@ -101,7 +102,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vfm_guest_dma_free(dma);
     vfm_container_free(container);
     fake_vfu_device_free(fuzzed.fake);
-    g_free(reply.bytes);
     /* No descriptor was left: the lowest free number is that of the first. */
     {
         int probe = fcntl(memory, F_DUPFD_CLOEXEC, 3);

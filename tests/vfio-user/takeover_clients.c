@@ -53,7 +53,7 @@ static void ask_version(Client *client)
     static const char json[] = "\0\0\0\0{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":1048576,"
                                "\"max_dma_maps\":65535,\"pgsizes\":4096,\"write_multiple\":true,\"x\":0}}";
     static const char answer[] = "\0\0\0\0{\"capabilities\":{\"max_dma_maps\":7,\"max_msg_fds\":16,"
-                                 "\"max_data_xfer_size\":1048576,\"pgsizes\":4096,\"write_multiple\":true}}";
+                                 "\"max_data_xfer_size\":16777216,\"pgsizes\":4096,\"write_multiple\":true}}";
     Expected *expected = begin_message(client, VFM_VFU_VERSION, 0, json, sizeof(json), NULL, 0);
 
     g_byte_array_append(expected->payload, (const uint8_t *)answer, sizeof(answer));
