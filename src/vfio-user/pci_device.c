@@ -326,11 +326,9 @@ static bool reset(VfmVfuDevice *vfu, GError **error)
 {
     VfmPciDevice *device = of(vfu);
 
-    if (ioctl(device->fd, VFIO_DEVICE_RESET) == 0) {
-        /* A reset clears the command register; held stays held. */
-        store(&device->state->guest_bus_master, false);
+    /* The kernel saves the configuration space and restores it: bus mastering is what it was, and held stays held. */
+    if (ioctl(device->fd, VFIO_DEVICE_RESET) == 0)
         return true;
-    }
     vfm_set_system_error(error, errno, "%s: resetting it failed", device->name);
     return false;
 }
@@ -510,6 +508,11 @@ void vfm_pci_device_free(VfmPciDevice *device)
 VfmVfuDevice *vfm_pci_device_vfu(VfmPciDevice *device)
 {
     return &device->vfu;
+}
+
+bool vfm_pci_device_can_reset(const VfmPciDevice *device)
+{
+    return device->info.flags & VFIO_DEVICE_FLAGS_RESET;
 }
 
 bool vfm_pci_device_held(VfmPciDevice *device)

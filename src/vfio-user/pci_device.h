@@ -81,6 +81,10 @@ void vfm_pci_device_free(VfmPciDevice *device);
 /* What a session serves. */
 VfmVfuDevice *vfm_pci_device_vfu(VfmPciDevice *device);
 
+/* Whether the kernel can reset it alone. If not, neither the guest's reset nor its end brings it back to its
+ * beginning. */
+bool vfm_pci_device_can_reset(const VfmPciDevice *device);
+
 /* Whether its bus mastering is held off. */
 bool vfm_pci_device_held(VfmPciDevice *device);
 
