@@ -216,6 +216,8 @@ const char *vfm_device_server_add(VfmDeviceServer *server, const char *address, 
         return NULL;
     }
     set_stage(slot_of(server, i), VFM_DEVICE_SERVED);
+    if (!vfm_pci_device_can_reset(server->served[i].device))
+        vfm_log("%s: the kernel can't reset this device alone: it is not reset when the guest is", address);
     tell(server, VFM_DEVICES_SERVED, address, slot_of(server, i)->path);
     return slot_of(server, i)->path;
 }

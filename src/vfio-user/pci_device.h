@@ -81,8 +81,8 @@ void vfm_pci_device_free(VfmPciDevice *device);
 /* What a session serves. */
 VfmVfuDevice *vfm_pci_device_vfu(VfmPciDevice *device);
 
-/* Whether the kernel can reset it alone. If not, neither the guest's reset nor its end brings it back to its
- * beginning. */
+/* Whether the kernel can reset it alone. If not, the guest's reset leaves it as it is, and at its end it is silenced
+ * and no more: the kernel then resets what shares a slot or bus when the last of it is closed, if it can. */
 bool vfm_pci_device_can_reset(const VfmPciDevice *device);
 
 /* Whether its bus mastering is held off. */
