@@ -282,17 +282,3 @@ void vfm_device_context_usage(VfmDeviceContext *context, VfmContainerUsage *usag
     vfm_container_usage(context->container, usage);
     vfm_guest_dma_unlock(context->dma);
 }
-
-VfmVfuOffer vfm_device_context_offer(VfmDeviceContext *context)
-{
-    VfmContainerUsage usage;
-    VfmVfuOffer offer = {0};
-
-    vfm_guest_dma_lock(context->dma);
-    vfm_container_usage(context->container, &usage);
-    offer.page_sizes = vfm_container_page(context->container);
-    vfm_guest_dma_unlock(context->dma);
-    if (usage.budget.set)
-        offer.max_dma_maps = MIN(usage.budget.value, 65535);
-    return offer;
-}

@@ -38,7 +38,5 @@ VfmGuestDma *vfm_device_context_dma(const VfmDeviceContext *context);
 bool vfm_device_context_is_iommufd(const VfmDeviceContext *context);
 /* Zeroes before the first device. */
 void vfm_device_context_usage(VfmDeviceContext *context, VfmContainerUsage *usage, VfmGuestDmaUsage *dma);
-/* What QEMU may hold by its own count. iommufd has no limit: 0 switches the check off. */
-VfmVfuOffer vfm_device_context_offer(VfmDeviceContext *context);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(VfmDeviceContext, vfm_device_context_free)

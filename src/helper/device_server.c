@@ -247,7 +247,7 @@ static void connected(VfmDeviceServer *server, unsigned i)
 {
     VfmDeviceSlot *slot = slot_of(server, i);
     VfmDevicesShared *shared = server->state->shared;
-    VfmVfuOffer offer = vfm_device_context_offer(server->context);
+    VfmVfuOffer offer = vfm_guest_dma_offer(vfm_device_context_dma(server->context));
     int fd;
 
     /* From here on a connected socket that is nobody's is this slot's: see vfm_devices_state_recover(). */
@@ -358,7 +358,7 @@ static void resume_connection(VfmDeviceServer *server, unsigned i)
         return;
     /* Accepted, and no more. */
     if (vfm_vfu_journal_offer(journal)->page_sizes == 0 && device) {
-        VfmVfuOffer offer = vfm_device_context_offer(server->context);
+        VfmVfuOffer offer = vfm_guest_dma_offer(vfm_device_context_dma(server->context));
 
         if (!is_qemu(server, vfm_vfu_journal_socket(journal), slot->address)) {
             vfm_vfu_journal_clear(journal);

@@ -495,6 +495,21 @@ void vfm_guest_dma_usage(VfmGuestDma *dma, VfmGuestDmaUsage *usage)
     g_mutex_unlock(&dma->lock);
 }
 
+VfmVfuOffer vfm_guest_dma_offer(VfmGuestDma *dma)
+{
+    VfmContainerUsage usage;
+    VfmVfuOffer offer = {0};
+
+    g_mutex_lock(&dma->lock);
+    vfm_container_usage(dma->container, &usage);
+    offer.page_sizes = vfm_container_page(dma->container);
+    g_mutex_unlock(&dma->lock);
+    /* QEMU's own bound. */
+    if (usage.budget.set)
+        offer.max_dma_maps = MIN(usage.budget.value, 65535);
+    return offer;
+}
+
 GArray *vfm_guest_dma_pieces(VfmGuestDma *dma)
 {
     GArray *pieces = g_array_new(false, false, sizeof(VfmGuestDmaPiece));

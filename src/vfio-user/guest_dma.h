@@ -39,6 +39,7 @@
 #include "container.h"
 #include "dma_ledger.h"
 #include "vfu_protocol.h"
+#include "vfu_version.h"
 
 typedef struct VfmGuestDma VfmGuestDma;
 typedef struct VfmGuestDmaClient VfmGuestDmaClient;
@@ -124,6 +125,9 @@ void vfm_guest_dma_lock(VfmGuestDma *dma);
 void vfm_guest_dma_unlock(VfmGuestDma *dma);
 
 void vfm_guest_dma_usage(VfmGuestDma *dma, VfmGuestDmaUsage *usage);
+/* What a client may hold by its own count: the container's budget. One without a limit offers 0, which switches QEMU's
+ * check off. */
+VfmVfuOffer vfm_guest_dma_offer(VfmGuestDma *dma);
 /* New array of VfmGuestDmaPiece, by address. */
 GArray *vfm_guest_dma_pieces(VfmGuestDma *dma);
 
