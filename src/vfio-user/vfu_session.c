@@ -12,7 +12,7 @@
 struct VfmVfuSession {
     VfmVfuJournal *journal;
     VfmVfuTarget target; /* the executor's alone */
-    GError *refusal;     /* set: no device, only this answer */
+    GError *refusal;     /* set: the device can't describe itself, this is the only answer */
     GThread *reader, *executor;
 
     GMutex lock; /* of the journal and what follows */
@@ -254,7 +254,7 @@ static gpointer execute_messages(gpointer data)
     return NULL;
 }
 
-static VfmVfuSession *session_start(VfmVfuJournal *journal, VfmVfuDevice *device, const GError *refusal)
+static VfmVfuSession *session_start(VfmVfuJournal *journal, VfmVfuDevice *device)
 {
     VfmVfuSession *session = g_new0(VfmVfuSession, 1);
     const VfmVfuState *state = vfm_vfu_journal_state(journal);
@@ -263,7 +263,6 @@ static VfmVfuSession *session_start(VfmVfuJournal *journal, VfmVfuDevice *device
     session->notify = -1;
     g_mutex_init(&session->lock);
     g_cond_init(&session->changed);
-    session->refusal = refusal ? g_error_copy(refusal) : NULL;
     if (device && !vfm_vfu_target_init(&session->target, device, vfm_vfu_journal_offer(journal), &session->refusal))
         g_assert(session->refusal);
     session->target.negotiated = state->negotiated;
@@ -276,20 +275,14 @@ static VfmVfuSession *session_start(VfmVfuJournal *journal, VfmVfuDevice *device
 VfmVfuSession *vfm_vfu_session_new(VfmVfuJournal *journal, int socket, VfmVfuDevice *device, const VfmVfuOffer *offer)
 {
     vfm_vfu_journal_open(journal, socket, offer);
-    return session_start(journal, device, NULL);
+    return session_start(journal, device);
 }
 
 VfmVfuSession *vfm_vfu_session_resume(VfmVfuJournal *journal, VfmVfuDevice *device)
 {
     if (!device)
         vfm_vfu_journal_take_back(journal);
-    return session_start(journal, device, NULL);
-}
-
-VfmVfuSession *vfm_vfu_session_new_refusing(VfmVfuJournal *journal, int socket, const GError *why)
-{
-    vfm_vfu_journal_open(journal, socket, &(VfmVfuOffer){0});
-    return session_start(journal, NULL, why);
+    return session_start(journal, device);
 }
 
 void vfm_vfu_session_note_crash(void)

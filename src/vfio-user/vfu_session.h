@@ -15,11 +15,11 @@
  * A command may be carried out twice if a worker died over it: reads, writes and resets of the device are then done
  * again, interrupts are set again to the same descriptors, and maps and unmaps have a number to be known by.
  *
- * A device that is refused is served by a session, too: it answers the first message with an
- * error. Closing the connection instead can abort QEMU (QEMU 11.1: assertion in
- * error_setv on 7 of 12 cold starts). So is one that is lost because workers crash over a command of its client: the
- * device is told that its client is gone, commands are answered with errors, and maps of memory, which
- * other devices of the guest may need, with success.
+ * A device that can't describe itself is refused with answers: every message gets an error. Closing the connection
+ * instead can abort QEMU (QEMU 11.1: assertion in error_setv on 7 of 12 cold starts). All other refusals come before
+ * QEMU has a connection. A device that is lost because workers crash over a command of its client has answers, too: the
+ * device is told that its client is gone, commands are answered with errors, and maps of memory, which other devices of
+ * the guest may need, with success.
  */
 #pragma once
 
@@ -78,15 +78,12 @@ enum { VFM_VFU_CRASHES = 3 };
 
 /* Serves @device (borrowed) on @socket (consumed: a connected stream socket), in @journal, which is unused and is
  * borrowed. Its threads start at once. @offer is copied. Never fails: a device that can't describe itself is refused as
- * below. */
+ * said above. */
 VfmVfuSession *vfm_vfu_session_new(VfmVfuJournal *journal, int socket, VfmVfuDevice *device, const VfmVfuOffer *offer);
 
 /* Goes on where another process was; @journal is open or over and was recovered. @device NULL: it is lost, and nothing
  * of it, like a descriptor in an answer that was prepared, is told any more. */
 VfmVfuSession *vfm_vfu_session_resume(VfmVfuJournal *journal, VfmVfuDevice *device);
-
-/* Answers the client's messages with @why's errno until it hangs up. @socket is consumed. */
-VfmVfuSession *vfm_vfu_session_new_refusing(VfmVfuJournal *journal, int socket, const GError *why);
 
 /* The client is known to be dead, whatever its connection looks like: somebody else may have its end, who neither reads
  * nor hangs up. Nothing more is carried out or answered. Any thread but the session's. */

@@ -15,7 +15,7 @@ static void info(VfmVfuDevice *vfu, struct vfio_device_info *out)
     *out = (struct vfio_device_info){
         .argsz = sizeof(*out),
         .flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET,
-        .num_regions = VFIO_PCI_NUM_REGIONS,
+        .num_regions = VFIO_PCI_NUM_REGIONS + of(vfu)->more_regions,
         .num_irqs = VFIO_PCI_NUM_IRQS,
     };
 }

@@ -22,6 +22,7 @@ typedef struct {
     int last_irq_fd;          /* of its first descriptor; -2: without descriptors */
     bool broken_off;          /* gone with a reason */
     VfmGuestDmaClient *guest; /* if set: where DMA goes, until the client is gone */
+    unsigned more_regions;    /* than PCI has; QEMU takes 100 in all */
     int fail_map_at;          /* counts down; at 0 the map fails with ENOSPC; negative: never */
 } FakeVfuDevice;
 

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * serve-fake SOCKET [--refuse] [--budget N] [--fail-map N] - a vfio-user server for QEMU to talk to, without VFIO.
+ * serve-fake SOCKET [--unfit] [--budget N] [--memlock BYTES] [--fail-map N] - a vfio-user server for QEMU to talk to,
+ * without VFIO.
  *
  * The device is one in memory (fake_vfu_device.h), the mapping a record, everything between is the real server. Each
  * connection is served until it ends; all share one set of mappings. It is in the sandbox of vfiomem-helper-devices.
- * Whenever a client falls silent, and when it goes, a line tells what is mapped: idle|gone clients=N pieces=N bytes=N lingering=N skipped=N pinned=N
+ * --unfit: the device has more regions than QEMU takes. --budget: so many mappings can be had. --memlock: so much can be
+ * locked. --fail-map: after so many maps of a connection one fails for want of locked memory.
+ * Whenever a client falls silent, and when it goes, a line tells what is mapped:
+ * idle|gone clients=N pieces=N bytes=N lingering=N skipped=N pinned=N
+ * and for each map that fails one tells why: refused: REASON
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -67,14 +72,21 @@ static void populate(const VfmVfuDmaMap *map, int fd)
 
 static bool dma_map(VfmVfuDevice *vfu, uint64_t message, const VfmVfuDmaMap *map, int fd, GError **error)
 {
+    g_autoptr(GError) why = NULL;
     Served *device = served(vfu);
 
     if (device->fake->fail_map_at >= 0 && device->fake->fail_map_at-- == 0) {
-        g_set_error(error, VFM_REFUSED, VFM_REFUSED_MEMLOCK, "told to fail");
-        return false;
+        why = g_error_new(VFM_REFUSED, VFM_REFUSED_MEMLOCK, "told to fail");
+    } else {
+        populate(map, fd);
+        vfm_guest_dma_map(device->client, map, fd, &why);
     }
-    populate(map, fd);
-    return vfm_guest_dma_map(device->client, map, fd, error);
+    if (!why)
+        return true;
+    printf("refused: %s\n", why->message);
+    fflush(stdout);
+    g_propagate_error(error, g_steal_pointer(&why));
+    return false;
 }
 
 static bool dma_unmap(VfmVfuDevice *vfu, uint64_t message, uint64_t address, uint64_t size, uint64_t *unmapped,
@@ -124,18 +136,20 @@ static int listen_at(const char *path)
 int main(int argc, char **argv)
 {
     VfmRecordOptions options = {0};
-    VfmVfuOffer offer = {.max_dma_maps = 65535, .page_sizes = 4096};
     VfmContainerDevice attached = {.name = "0000:01:00.0", .fd = -1};
-    bool refuse = false;
+    bool unfit = false;
+    uint64_t budget = 65535;
     int fail_map = -1, listening;
     VfmContainer *container;
     VfmGuestDma *dma;
 
     for (int i = 2; i < argc; i++) {
-        if (!strcmp(argv[i], "--refuse"))
-            refuse = true;
+        if (!strcmp(argv[i], "--unfit"))
+            unfit = true;
         else if (!strcmp(argv[i], "--budget") && i + 1 < argc)
-            offer.max_dma_maps = g_ascii_strtoull(argv[++i], NULL, 10);
+            budget = g_ascii_strtoull(argv[++i], NULL, 10);
+        else if (!strcmp(argv[i], "--memlock") && i + 1 < argc)
+            options.memlock = VFM_SOME(g_ascii_strtoull(argv[++i], NULL, 10));
         else if (!strcmp(argv[i], "--fail-map") && i + 1 < argc)
             fail_map = atoi(argv[++i]);
         else
@@ -147,8 +161,7 @@ int main(int argc, char **argv)
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    if (offer.max_dma_maps)
-        options.max_mappings = VFM_SOME(offer.max_dma_maps);
+    options.max_mappings = VFM_SOME(budget);
     container = vfm_container_new("container 0", vfm_backend_record_new(&options), VFM_NONE);
     dma = vfm_guest_dma_new(container, NULL);
     if (!vfm_container_attach(container, &attached, NULL, NULL))
@@ -160,19 +173,16 @@ int main(int argc, char **argv)
     fflush(stdout);
     for (;;) {
         int connection = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+        VfmVfuOffer offer;
         Served *device;
 
         if (connection < 0)
             return 1;
-        if (refuse) {
-            g_autoptr(GError) why = g_error_new(VFM_REFUSED, VFM_REFUSED_POLICY, "told to refuse");
-
-            vfm_vfu_session_new_refusing(vfm_vfu_journal_new(NULL), connection, why);
-            continue;
-        }
         device = g_new0(Served, 1);
         device->fake = fake_vfu_device_new();
         device->fake->fail_map_at = fail_map;
+        if (unfit)
+            device->fake->more_regions = 100;
         make_config(device->fake->config);
         device->dma = dma;
         device->ops = *device->fake->vfu.ops;
@@ -185,6 +195,7 @@ int main(int argc, char **argv)
         g_mutex_lock(&served_lock);
         g_hash_table_insert(served_by_device, &device->fake->vfu, device);
         g_mutex_unlock(&served_lock);
+        offer = vfm_guest_dma_offer(dma);
         /* Sessions end with their clients; the process ends with the test. */
         vfm_vfu_session_new(vfm_vfu_journal_new(NULL), connection, &device->fake->vfu, &offer);
     }

@@ -620,23 +620,29 @@ static void test_prepared_answers_of_a_lost_device(void **state)
     }
 }
 
+/* What QEMU would not take: it is told, by answers. A connection that is closed instead can abort it. */
 static void test_refusing(void **state)
 {
-    g_autoptr(GError) why = g_error_new(VFM_REFUSED, VFM_REFUSED_POLICY, "not this one");
+    static const VfmVfuOffer offer = {.max_dma_maps = 1000, .page_sizes = 4096};
     g_autoptr(VfmVfuJournal) journal = vfm_vfu_journal_new(NULL);
+    FakeVfuDevice *device = fake_vfu_device_new();
     VfmVfuSession *session;
     int sockets[2];
 
+    device->more_regions = 100;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
-    session = vfm_vfu_session_new_refusing(journal, sockets[1], why);
-    assert_int_equal(negotiate_with(sockets[0], qemu_capabilities, sizeof(qemu_capabilities), NULL, 0), EPERM);
+    session = vfm_vfu_session_new(journal, sockets[1], &device->vfu, &offer);
+    assert_int_equal(negotiate_with(sockets[0], qemu_capabilities, sizeof(qemu_capabilities), NULL, 0), EINVAL);
     /* It is the client who hangs up. */
     command(sockets[0], 2, VFM_VFU_DEVICE_RESET, NULL, 0);
-    assert_int_equal(reply(sockets[0], 2, NULL, 0, NULL, NULL), EPERM);
+    assert_int_equal(reply(sockets[0], 2, NULL, 0, NULL, NULL), EINVAL);
     assert_false(vfm_vfu_session_ended(session));
     close(sockets[0]);
     vfm_vfu_session_wait(session);
     vfm_vfu_session_free(session);
+    assert_int_equal(device->resets, 0);
+    assert_int_equal(device->gones, 1);
+    fake_vfu_device_free(device);
 }
 
 int main(void)
