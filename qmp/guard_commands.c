@@ -4,6 +4,7 @@
 
 #include "plan_json.h"
 #include "policy_text.h"
+#include "ranges.h"
 #include "reply.h"
 
 #include <string.h>
@@ -183,10 +184,37 @@ static const char *range_kind(VfmRangeKind kind)
     return kind == VFM_RANGE_RAM ? "ram" : kind == VFM_RANGE_ROM ? "rom" : "device-memory";
 }
 
+/* How much of a range devices may reach: in helper mode only what lies in the policy's windows, if there are any.
+ * *@pieces: in how many parts. */
+static uint64_t reachable(const VfmCheck *check, const VfmRange *range, uint64_t *pieces)
+{
+    const GArray *windows = check->guard->arguments->domain->policy.windows;
+    g_autoptr(GArray) reach = NULL, inside = NULL;
+    uint64_t bytes = 0;
+
+    *pieces = 1;
+    if (!check->guard->process.host_address || windows->len == 0 || range->size == 0)
+        return range->size;
+    reach = vfm_ranges_new();
+    for (guint i = 0; i < windows->len; i++) {
+        const VfmWindow *window = &g_array_index(windows, VfmWindow, i);
+
+        vfm_ranges_add(reach, window->start, window->start + (window->size - 1));
+    }
+    inside = vfm_ranges_clip(reach, range->start, range->start + (range->size - 1));
+    for (guint i = 0; i < inside->len; i++) {
+        const VfmIovaRange *part = &g_array_index(inside, VfmIovaRange, i);
+
+        bytes += part->last - part->start + 1;
+    }
+    *pieces = inside->len;
+    return bytes;
+}
+
 /* Of virtio-mem, QEMU says how much is plugged, not where: the range is given with what is mapped in it. */
 static void write_range(VfmJsonOut *out, const VfmCheck *check, const VfmPlan *plan, const VfmRange *range)
 {
-    uint64_t mapped = range->size, mappings = 1;
+    uint64_t mappings, mapped = reachable(check, range, &mappings);
     VfmMaybe block = VFM_NONE;
 
     if (range->device >= 0 && (guint)range->device < check->picture->memory->len) {
@@ -194,8 +222,8 @@ static void write_range(VfmJsonOut *out, const VfmCheck *check, const VfmPlan *p
 
         if (device->model == VFM_MEM_VIRTIO_MEM && device->block.set && device->block.value) {
             block = device->block;
-            mapped = g_array_index(check->picture->memory, VfmPictureMemory, range->device).plugged;
-            mappings = mapped / block.value;
+            mapped = MIN(mapped, g_array_index(check->picture->memory, VfmPictureMemory, range->device).plugged);
+            mappings = mapped / block.value + (mapped % block.value != 0);
         }
     }
     if (plan->containers->len == 0)

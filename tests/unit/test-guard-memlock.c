@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Locked memory of a running guest whose devices are vfio-user-pci: the helper's, or another server's. */
+/* Locked memory and mappings of a running guest whose devices are vfio-user-pci: the helper's, or another server's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,6 +45,9 @@ static const struct {
     {"query-memdev", "[{\"id\": \"mem0\", \"size\": 1073741824, \"share\": true}, {\"id\": \"big\", \"size\": "
                      "2147483648, \"share\": true}, {\"id\": \"small\", \"size\": 134217728, \"share\": true}]"},
 };
+
+/* Of the policy; NULL: none. */
+static GArray *windows;
 
 static VfmBalloonPolicy refuse(void *data)
 {
@@ -102,7 +105,7 @@ static char *say(VfmOwner owner, VfmMaybe limit, const char *command)
                          .qemu_version = version,
                          .host_address = owner == VFM_OWNER_HELPER ? host_address : NULL,
                          .data = &limit};
-    VfmPolicy policy = {.present = true, .owner = owner};
+    VfmPolicy policy = {.present = true, .owner = owner, .windows = windows};
     VfmTalker *guard = vfm_guard_new((char *const *)arguments, "x86_64", &policy, NULL, &host);
     g_autoptr(GPtrArray) replies = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GString) answer = g_string_new(NULL), events = g_string_new(NULL);
@@ -201,6 +204,43 @@ static void test_the_plan_has_no_complaint(void **state)
     assert_non_null(strstr(answer, "\"limit_from\":\"libvirt\""));
 }
 
+/* In @answer the range that begins at @start is said to be mapped so far. */
+static void expect_mapped(const char *answer, uint64_t start, uint64_t size, uint64_t mapped, uint64_t mappings)
+{
+    g_autofree char *range =
+        g_strdup_printf("{\"start\":%" G_GUINT64_FORMAT ",\"size\":%" G_GUINT64_FORMAT ",", start, size);
+    g_autofree char *what = g_strdup_printf("\"mapped\":%" G_GUINT64_FORMAT ",\"mappings\":%" G_GUINT64_FORMAT "}",
+                                            mapped, mappings);
+    const char *at = answer ? strstr(answer, range) : NULL;
+    const char *said = at ? strstr(at, "\"mapped\"") : NULL;
+
+    if (!said || !g_str_has_prefix(said, what))
+        fail_msg("%s is not said of %s: %s", what, range, answer);
+}
+
+static void test_mappings_lie_in_the_windows(void **state)
+{
+    /* Half of RAM in two parts; 64 MiB where virtio-mem has 128 MiB plugged, somewhere. */
+    const VfmWindow parts[] = {{.start = 16 * VFM_MIB, .size = 64 * VFM_MIB},
+                               {.start = 128 * VFM_MIB, .size = 64 * VFM_MIB},
+                               {.start = 4 * VFM_GIB, .size = 64 * VFM_MIB}};
+    const char *command = "{\"execute\":\"vfiomem-query-mappings\"}";
+    g_autofree char *all = say(VFM_OWNER_HELPER, VFM_NONE, command);
+    g_autofree char *some = NULL, *others = NULL;
+
+    expect_mapped(all, VFM_MIB, 255 * VFM_MIB, 255 * VFM_MIB, 1);
+    expect_mapped(all, 4 * VFM_GIB, VFM_GIB, 128 * VFM_MIB, 64);
+    windows = g_array_new(false, false, sizeof(VfmWindow));
+    g_array_append_vals(windows, parts, G_N_ELEMENTS(parts));
+    some = say(VFM_OWNER_HELPER, VFM_NONE, command);
+    others = say(VFM_OWNER_QEMU, VFM_NONE, command);
+    g_clear_pointer(&windows, g_array_unref);
+    expect_mapped(some, VFM_MIB, 255 * VFM_MIB, 128 * VFM_MIB, 2);
+    expect_mapped(some, 4 * VFM_GIB, VFM_GIB, 64 * VFM_MIB, 32);
+    /* QEMU knows no windows. */
+    expect_mapped(others, VFM_MIB, 255 * VFM_MIB, 255 * VFM_MIB, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_the_helpers_devices_share_one_container),
         cmocka_unit_test(test_other_servers_do_not),
         cmocka_unit_test(test_the_plan_has_no_complaint),
+        cmocka_unit_test(test_mappings_lie_in_the_windows),
     };
 
     return cmocka_run_group_tests_name("guard-memlock", tests, NULL, NULL);
