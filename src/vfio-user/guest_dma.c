@@ -6,8 +6,8 @@
 
 #define KIB UINT64_C(1024)
 
-/* How long a client's maps wait for another client's unmaps, which QEMU sent before them. QEMU itself waits at least 30 s
- * for the answers to them all (vfm_emulator_timeout()). */
+/* How long a client's maps wait for another client's unmaps, which QEMU sent before them. QEMU itself waits at least 30
+ * s for the answers to them all (vfm_emulator_timeout()). */
 #define OTHERS_USEC (20 * G_USEC_PER_SEC)
 
 static int compare_start(gconstpointer a, gconstpointer b)
