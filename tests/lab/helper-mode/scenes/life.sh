@@ -5,10 +5,19 @@
 . /mnt/scene-lib.sh
 libvirt_up
 
+query_pci() { virsh qemu-monitor-command "$1" '{"execute":"query-pci"}'; }
+
 # --- what can't work is said, before anything starts
 define_guest private "$helper_maps" "" "$(hostdev 10)"
 check "memory that is not shared is refused" fails_with 'shared' virsh start private
 check "and nothing was started" not pgrep -f vfiomem-helper
+virsh -q undefine private
+sed -i 's#<emulator>.*#<emulator>/usr/bin/qemu-system-x86_64</emulator>#' /run/private.xml
+check "vfiomem apply makes it fit, emulator and memory" $vfiomem apply --in-place --emulator=/usr/local/bin/vfiomem-qemu /run/private.xml
+virsh -q define /run/private.xml
+check "and it starts" virsh start private
+check "mapped by the helper" says '"owner":"helper"' status private
+check "and ends" virsh destroy private
 virsh -q undefine private
 
 # --- a window
@@ -29,10 +38,19 @@ check "QEMU itself has nothing locked" test "$(locked "$qemu")" = 0
 check "and no VFIO descriptor" no_vfio_descriptor "$qemu"
 check "the helper's socket is gone from the folder" not bash -c 'ls /var/lib/libvirt/qemu/domain-*-demo/vfiomem/*.sock'
 check "vfiomem-query-status knows" says '"owner":"helper"' status demo
+check "QEMU shows the device under libvirt's name" says '"qdev_id":"hostdev0"' query_pci demo
+check "with its own identity" says '"device":4584' query_pci demo
+check "QEMU has mapped its BAR itself" grep -q vfio "/proc/$qemu/maps"
 check "Linux is up in it" wait_for 900 guest_said demo '^ready'
 check "its 512 MiB are pinned" locked_about 512
 check "and were pinned once since power-on, but for the first MiB" test "$(status_number demo pinned-total)" -le $((514 * mib))
 check "the device does DMA out of and into guest memory" edu_works demo
+
+pkill -x libvirtd
+wait_for 60 not pgrep -x libvirtd
+libvirtd -d
+check "libvirtd is started anew and knows it" wait_for 120 says running virsh domstate demo
+check "and so does the mediator" says '"owner":"helper"' status demo
 
 pass=0
 for i in $(seq "${SCENE_ROUNDS-5}"); do

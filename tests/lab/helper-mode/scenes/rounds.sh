@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # virtio-mem grows to its maximum and shrinks to nothing, time and again, while the device does DMA in the guest all the time.
-# SCENE_ROUNDS (10): how often. The maximum is 256 MiB: 128 blocks of 2 MiB for QEMU, 2 memory blocks for Linux.
+# SCENE_ROUNDS (50): how often. The maximum is 256 MiB: 128 blocks of 2 MiB for QEMU, 2 memory blocks for Linux.
 # seconds: 5400
 . /mnt/scene-lib.sh
 libvirt_up
-rounds=${SCENE_ROUNDS-10}
+rounds=${SCENE_ROUNDS-50}
 
 # totals FIELD: of the loop in the guest: copies, plugged, moved, wrong.
 totals() { ask 240 demo "edu-guest totals" '^edu loop:' | sed -n "s/.* \([0-9]*\) $1.*/\1/p"; }
