@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Real devices served at sockets: who is served, and what the domain's log is told. */
 #include "device_server.h"
+#include "devices_sandbox.h"
 #include "devices_state.h"
 #include "kernel_view.h"
 #include "place.h"
@@ -141,11 +142,50 @@ static void devices_without_reset_are_named(void **state)
     close(log);
 }
 
+/* As vfiomem-helper-devices does it: whatever attaching takes, of files and ioctls, is allowed. */
+static int serve_within_sandbox(const char *folder)
+{
+    const VfmPolicy policy = {.backend = place_is_iommufd() ? VFM_BACKEND_IOMMUFD : VFM_BACKEND_TYPE1};
+    const char *edu = place_device(EDU, false), *nvme = place_device(NVME, false);
+    VfmDevicesState *state = vfm_devices_state_new(-1, NULL);
+    VfmDeviceServerOptions options = {.folder = folder, .qemu_pid = getpid(), .policy = &policy, .state = state};
+    g_autoptr(GError) error = NULL;
+    VfmDeviceServer *server;
+    int socket;
+
+    if (!state || !vfm_devices_sandbox_enter(folder, &error))
+        g_error("%s", error ? error->message : "no state");
+    /* It holds. */
+    if (open("/proc/self/comm", O_WRONLY) >= 0 || execl("/bin/sh", "sh", "-c", "true", NULL) == 0)
+        return 1;
+    server = vfm_device_server_new(&options);
+    if (!vfm_device_server_add(server, nvme, &error) || !vfm_device_server_add(server, edu, &error))
+        g_error("%s", error->message);
+    socket = open(vfm_device_server_waiting(server, edu), O_PATH);
+    if (socket < 0 || !vfm_device_server_forget(server, vfm_device_server_waiting(server, edu)))
+        return 2;
+    vfm_device_server_free(server);
+    return 0;
+}
+
+static void devices_are_served_within_the_sandbox(void **state)
+{
+    const Scene *scene = *state;
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(serve_within_sandbox(scene->folder));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(nobody_else_is_served), TEST(devices_without_reset_are_named)};
+    const struct CMUnitTest tests[] = {TEST(nobody_else_is_served), TEST(devices_without_reset_are_named),
+                                       TEST(devices_are_served_within_the_sandbox)};
 
     return cmocka_run_group_tests_name(place_is_iommufd() ? "server on iommufd" : "server on type1", tests, NULL, NULL);
 }
