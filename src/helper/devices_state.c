@@ -132,20 +132,20 @@ void vfm_devices_state_recover(VfmDevicesState *state)
 void vfm_devices_state_give_up(const VfmDevicesState *state)
 {
     const VfmDevicesShared *shared = state->shared;
-    VfmBackend *backend = NULL;
-    bool any = false;
+    VfmBackend *backend = vfm_backend_adopt(&shared->context, NULL);
 
     for (unsigned i = 0; i < VFM_DEVICE_SLOTS; i++) {
         const VfmDeviceSlot *slot = &shared->slots[i];
+        VfmBackendDevice device = {.name = slot->address, .fd = slot->hold.fd, .device_fd = slot->hold.device_fd};
 
         if (slot->stage != VFM_DEVICE_SERVED)
             continue;
         vfm_vfio_silence(slot->hold.device_fd);
-        any = true;
+        /* A context without a device is nothing to the kernel, and nothing would be unmapped. */
+        if (backend)
+            backend->ops->adopt(backend, &device, NULL);
     }
     /* QEMU has descriptors of the devices, too, which keep what is mapped. */
-    if (any)
-        backend = vfm_backend_adopt(&shared->context, NULL);
     if (backend) {
         uint64_t half = UINT64_C(1) << 63, unmapped;
 
