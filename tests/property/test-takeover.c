@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -539,7 +540,7 @@ static VfmTalker *plugger(VfmJournal *journal, void *data)
 }
 
 /* @devices: our end and the mediator's, both -1 for none. */
-static pid_t start_supervisor(const char *path, int *qemu, const int *devices)
+static pid_t start_supervisor(const char *path, int *qemu, int pidfd, const int *devices)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), pair[2];
@@ -552,7 +553,7 @@ static pid_t start_supervisor(const char *path, int *qemu, const int *devices)
     pid = fork();
     if (pid == 0) {
         VfmJournal *journal = vfm_journal_new(NULL);
-        VfmSockets sockets = {listener, pair[0], -1, devices[1]};
+        VfmSockets sockets = {listener, pair[0], pidfd, devices[1]};
 
         journal->shared->patience_ms = 150;
         close(pair[1]);
@@ -661,7 +662,7 @@ static void play(bool with_devices)
     world.devices = pair[0];
     world.to_plug = 1;
     world.owed = g_queue_new();
-    world.supervisor = start_supervisor(world.path, &qemu, pair);
+    world.supervisor = start_supervisor(world.path, &qemu, -1, pair);
     if (with_devices) {
         close(pair[1]);
         serve_devices(&world);
@@ -721,16 +722,29 @@ static void test_devices_are_plugged_and_heard_of_once(void **state)
     play(true);
 }
 
-/* Workers that never get through QEMU's last words must not keep the supervisor for ever. */
+/* A process in QEMU's place, which waits to be ended, and a descriptor of it. */
+static pid_t start_process(int *pidfd)
+{
+    pid_t pid = fork();
+
+    if (pid == 0)
+        for (;;)
+            pause();
+    *pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    assert_true(*pidfd >= 0);
+    return pid;
+}
+
+/* Workers that never get through QEMU's last words, not even to their end, must not keep the supervisor for ever. */
 static void test_the_end_of_qemu_is_the_end_of_all(void **state)
 {
     g_autofree char *folder = g_dir_make_tmp("vfiomem-takeover-XXXXXX", NULL);
     World world = {.path = g_build_filename(folder, "monitor", NULL)};
     static const char event[] = "{\"timestamp\": {}, \"event\": \"NOISE\"}\r\n";
-    int qemu, status;
-    pid_t killed = 0, ended;
+    int qemu, pidfd, status;
+    pid_t process = start_process(&pidfd), killed = 0, ended;
 
-    world.supervisor = start_supervisor(world.path, &qemu, (const int[]){-1, -1});
+    world.supervisor = start_supervisor(world.path, &qemu, pidfd, (const int[]){-1, -1});
     connect_client(&world);
     assert_int_equal(send(qemu, GREETING, strlen(GREETING), 0), strlen(GREETING));
     while (!strchr(world.client.in->str, '\n')) {
@@ -743,6 +757,8 @@ static void test_the_end_of_qemu_is_the_end_of_all(void **state)
     for (unsigned i = 0; i < 15000; i++)
         assert_int_equal(send(qemu, event, strlen(event), 0), strlen(event));
     close(qemu);
+    kill(process, SIGKILL);
+    assert_int_equal(waitpid(process, &status, 0), process);
     while ((ended = waitpid(world.supervisor, &status, WNOHANG)) == 0) {
         pid_t worker = worker_of(world.supervisor);
 
@@ -755,6 +771,7 @@ static void test_the_end_of_qemu_is_the_end_of_all(void **state)
     assert_int_equal(ended, world.supervisor);
     assert_true(WIFEXITED(status));
     print_message("%u workers killed\n", world.kills);
+    close(pidfd);
     peer_clear(&world.client);
     unlink(world.path);
     rmdir(folder);
